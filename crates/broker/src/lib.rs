@@ -1,0 +1,1 @@
+//! Assembly of Ottla's layers into a Kafka broker and controller.

@@ -1,0 +1,1 @@
+//! The commands of ottla, on top of its client.

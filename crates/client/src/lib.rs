@@ -1,0 +1,1 @@
+//! Kafka client: connections, admin calls, producer and consumer.

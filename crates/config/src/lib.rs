@@ -1,0 +1,1 @@
+//! The table of every Kafka configuration key: parse, validate, explain.

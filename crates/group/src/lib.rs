@@ -1,0 +1,1 @@
+//! Kafka's group coordinator as a pure state machine.

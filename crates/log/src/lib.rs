@@ -1,0 +1,1 @@
+//! Segmented crash-safe log of Kafka record batches.

@@ -1,0 +1,1 @@
+//! Kafka's metadata records, the cluster image, and the controller's decisions.

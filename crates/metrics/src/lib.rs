@@ -1,0 +1,1 @@
+//! Metric registry with Kafka's MBean names and a Prometheus rendering.

@@ -1,0 +1,1 @@
+//! Listeners, frames, back-pressure and outbound connections for Kafka's protocol.

@@ -1,0 +1,1 @@
+//! Kafka's requests and responses at every version, generated from schema tables.

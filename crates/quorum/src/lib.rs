@@ -1,0 +1,1 @@
+//! The Raft metadata quorum as a pure state machine over crate raft.

@@ -1,0 +1,2 @@
+//! The binary `ottla`: arguments, start, signals, exit code.
+fn main() {}

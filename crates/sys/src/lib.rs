@@ -1,0 +1,1 @@
+//! The only unsafe code of Ottla, as safe functions.

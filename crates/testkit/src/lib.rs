@@ -1,0 +1,1 @@
+//! Test helpers: seeds, scripts, bounded waits, running the real binary.

@@ -1,0 +1,1 @@
+//! Newtypes for the numbers Kafka names, error codes, and the two clocks.
