@@ -1,0 +1,378 @@
+//! One accepted connection: a single task that reads frames, calls the service and writes the
+//! answers in request order.
+//!
+//! It is a hand-written poll function, since four things make progress at once: requests that
+//! wait, answers that leave, bytes that arrive, and the clock. Reading stops while an answer does
+//! not fit the socket, while the window of requests in flight is full, and while the memory
+//! budget is used up; that is the whole back-pressure.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ottla_codec::Part;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::budget::{MemoryBudget, MemoryPermit};
+use crate::buffer::BufferPool;
+use crate::frame::{FrameReader, Step};
+use crate::output::Output;
+use crate::service::{Answer, AnswerFuture, ConnectionContext, Handled, Service};
+use crate::stats::NetStats;
+
+/// What every connection of a server shares.
+pub(crate) struct Shared<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) budget: MemoryBudget,
+    pub(crate) pool: Arc<BufferPool>,
+    pub(crate) stats: Arc<NetStats>,
+    pub(crate) limits: Limits,
+}
+
+/// Limits of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) frame_size_max: usize,
+    pub(crate) in_flight_max: usize,
+    pub(crate) idle_max: Duration,
+    pub(crate) stall_max: Duration,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer closed it, between frames.
+    Peer,
+    /// Nothing moved for too long.
+    Idle,
+    /// A frame began, holds memory, and did not go on.
+    Stalled,
+    /// The server is going down and nothing is left to answer.
+    Drained,
+    /// The frame or the request in it was malformed, or the service ended the connection.
+    Refused(String),
+    /// The socket failed.
+    Io(io::Error),
+}
+
+/// Resolves when the server begins to drain.
+pub(crate) type DrainSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(crate) struct Connection<S: Service> {
+    shared: Arc<Shared<S>>,
+    context: Arc<ConnectionContext>,
+    /// Taken only when the connection is dropped.
+    session: Option<S::Session>,
+    stream: TcpStream,
+    reader: FrameReader,
+    slots: VecDeque<Slot>,
+    output: Output,
+    /// Set when the connection is to be closed once the output is empty.
+    closing: Option<String>,
+    waiting_for_budget: Option<Pin<Box<dyn Future<Output = MemoryPermit> + Send>>>,
+    drain: Option<DrainSignal>,
+    last_progress: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// One request in flight; the front one's answer leaves first.
+struct Slot {
+    state: SlotState,
+    /// Given back when the answer is queued for writing.
+    _memory: MemoryPermit,
+}
+
+enum SlotState {
+    Waits { answer: AnswerFuture, fresh: bool },
+    Done(Answer),
+}
+
+/// What one attempt to read came to.
+enum Read {
+    /// Frames were handed over or a limit was reached; look at the answers first.
+    Progress,
+    /// Nothing to read now.
+    Blocked,
+}
+
+impl<S: Service> Connection<S> {
+    pub(crate) fn new(
+        shared: Arc<Shared<S>>,
+        context: Arc<ConnectionContext>,
+        stream: TcpStream,
+        drain: DrainSignal,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            session: Some(shared.service.open(&context)),
+            reader: FrameReader::new(Arc::clone(&shared.pool)),
+            slots: VecDeque::new(),
+            output: Output::default(),
+            closing: None,
+            waiting_for_budget: None,
+            drain: Some(drain),
+            last_progress: now,
+            timer: Box::pin(tokio::time::sleep_until(now + shared.limits.idle_max)),
+            shared,
+            context,
+            stream,
+        }
+    }
+
+    /// Serves the connection until it ends, and logs an end that somebody should know about.
+    pub(crate) async fn run(mut self) {
+        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let (listener, peer) = (&self.context.listener, self.context.peer);
+        match &end {
+            End::Refused(reason) => {
+                NetStats::add(&self.shared.stats.malformed, 1);
+                tracing::warn!(%listener, %peer, %reason, "connection closed");
+            }
+            End::Stalled => {
+                tracing::warn!(%listener, %peer, "connection closed: a request did not arrive whole");
+            }
+            End::Io(error) => tracing::debug!(%listener, %peer, %error, "connection lost"),
+            End::Peer | End::Idle | End::Drained => {
+                tracing::debug!(%listener, %peer, reason = ?end, "connection closed");
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.mark_all_fresh();
+        for _ in 0..ROUNDS_MAX {
+            if let Some(end) = self.settle(cx) {
+                return Poll::Ready(end);
+            }
+            if !self.may_read(cx) {
+                return self.poll_clock(cx);
+            }
+            match self.poll_read(cx) {
+                Err(end) => return Poll::Ready(self.last_words(cx, end)),
+                Ok(Read::Progress) => {}
+                Ok(Read::Blocked) => return self.poll_clock(cx),
+            }
+        }
+        // Other connections of this thread get their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Collects answers, writes what fits, and says whether the connection is over.
+    fn settle(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        self.poll_slots(cx);
+        if let Err(error) = self.collect() {
+            return Some(End::Io(error));
+        }
+        if let Poll::Ready(Err(error)) = self.flush(cx) {
+            return Some(End::Io(error));
+        }
+        if !self.output.is_empty() {
+            return None;
+        }
+        if let Some(reason) = self.closing.take() {
+            return Some(End::Refused(reason));
+        }
+        (self.is_draining(cx) && self.slots.is_empty()).then_some(End::Drained)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let flushed = self.output.poll_flush(cx, &self.stream, &mut written);
+        if written > 0 {
+            NetStats::add(&self.shared.stats.sent_bytes, written);
+            self.last_progress = Instant::now();
+        }
+        flushed
+    }
+
+    fn mark_all_fresh(&mut self) {
+        for slot in &mut self.slots {
+            if let SlotState::Waits { fresh, .. } = &mut slot.state {
+                *fresh = true;
+            }
+        }
+    }
+
+    /// Polls every wait that may have news: all of them after a wake-up, new ones after a read.
+    /// Waits behind the front are polled too, because they overlap with it.
+    fn poll_slots(&mut self, cx: &mut Context<'_>) {
+        for slot in &mut self.slots {
+            if let SlotState::Waits { answer, fresh } = &mut slot.state
+                && std::mem::take(fresh)
+                && let Poll::Ready(answer) = answer.as_mut().poll(cx)
+            {
+                slot.state = SlotState::Done(answer);
+            }
+        }
+    }
+
+    /// Moves finished requests from the front to the output; request order is kept by never
+    /// passing one that waits.
+    fn collect(&mut self) -> io::Result<()> {
+        while self.closing.is_none() {
+            let Some(Slot { state: SlotState::Done(_), .. }) = self.slots.front() else {
+                return Ok(());
+            };
+            let Some(Slot { state: SlotState::Done(answer), .. }) = self.slots.pop_front() else {
+                return Ok(());
+            };
+            match answer {
+                Answer::Send(parts) => self.queue(parts)?,
+                Answer::Nothing => {}
+                Answer::Close(reason) => self.closing = Some(reason.into_owned()),
+                Answer::SendAndClose(parts, reason) => {
+                    self.queue(parts)?;
+                    self.closing = Some(reason.into_owned());
+                }
+            }
+        }
+        self.slots.clear();
+        Ok(())
+    }
+
+    fn queue(&mut self, parts: Vec<Part>) -> io::Result<()> {
+        self.output.push_frame(parts)
+    }
+
+    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+        self.closing.is_none()
+            && self.output.is_empty()
+            && self.slots.len() < self.shared.limits.in_flight_max
+            && !self.is_draining(cx)
+    }
+
+    fn is_draining(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(drain) = &mut self.drain else { return true };
+        if drain.as_mut().poll(cx).is_ready() {
+            self.drain = None;
+        }
+        self.drain.is_none()
+    }
+
+    /// Hands over the frames that are there; when there is none, reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Read, End> {
+        if let Some(wait) = &mut self.waiting_for_budget {
+            let Poll::Ready(permit) = wait.as_mut().poll(cx) else { return Ok(Read::Blocked) };
+            self.waiting_for_budget = None;
+            self.reader.grant(permit);
+        }
+        let mut handed = 0;
+        while self.slots.len() < self.shared.limits.in_flight_max {
+            let configured = self.shared.limits.frame_size_max;
+            let Some(session) = &self.session else { return Err(End::Drained) };
+            let limit = self.shared.service.frame_size_max(session, configured);
+            match self.reader.next(limit, &self.shared.budget) {
+                Err(error) => {
+                    // What was asked before the malformed frame is still answered.
+                    self.closing_after_slots(error.to_string());
+                    return Ok(Read::Progress);
+                }
+                Ok(Step::Frame(frame, memory)) => {
+                    handed += 1;
+                    if self.hand_over(frame, memory) {
+                        return Ok(Read::Progress);
+                    }
+                }
+                Ok(Step::NeedBudget(bytes)) => {
+                    let wait = self.shared.budget.clone().acquire(bytes);
+                    self.waiting_for_budget = Some(Box::pin(wait));
+                    return Ok(Read::Progress);
+                }
+                Ok(Step::NeedBytes) if handed > 0 => return Ok(Read::Progress),
+                Ok(Step::NeedBytes) => return self.fill(cx),
+            }
+        }
+        Ok(Read::Progress)
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<Read, End> {
+        match self.reader.poll_fill(cx, &mut self.stream) {
+            Poll::Pending => Ok(Read::Blocked),
+            Poll::Ready(Ok(0)) => Err(End::Peer),
+            Poll::Ready(Ok(bytes)) => {
+                NetStats::add(&self.shared.stats.received_bytes, bytes);
+                self.last_progress = Instant::now();
+                Ok(Read::Progress)
+            }
+            Poll::Ready(Err(error)) => Err(End::Io(error)),
+        }
+    }
+
+    /// Calls the service; true when no further frame may be read.
+    fn hand_over(&mut self, frame: bytes::Bytes, memory: MemoryPermit) -> bool {
+        let Some(session) = &mut self.session else { return true };
+        NetStats::add(&self.shared.stats.requests, 1);
+        let state = match self.shared.service.call(session, &self.context, frame) {
+            Handled::Now(answer) => SlotState::Done(answer),
+            Handled::Later(answer) => SlotState::Waits { answer, fresh: true },
+        };
+        let last = matches!(state, SlotState::Done(Answer::Close(_) | Answer::SendAndClose(_, _)));
+        self.slots.push_back(Slot { state, _memory: memory });
+        last
+    }
+
+    fn closing_after_slots(&mut self, reason: String) {
+        let state = SlotState::Done(Answer::Close(reason.into()));
+        let _memory = MemoryPermit::none();
+        self.slots.push_back(Slot { state, _memory });
+    }
+
+    /// The peer is gone: what is already answered is offered to the socket once more.
+    fn last_words(&mut self, cx: &mut Context<'_>, end: End) -> End {
+        if matches!(end, End::Peer) && self.collect().is_ok() {
+            let _ = self.flush(cx);
+        }
+        end
+    }
+
+    /// Decides whether the connection has been quiet for too long. The timer is moved lazily: when
+    /// it fires, not whenever something moves.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let holds_memory = self.reader.holds_budget() || self.waiting_for_budget.is_some();
+            let limits = &self.shared.limits;
+            let patience =
+                if holds_memory { limits.stall_max.min(limits.idle_max) } else { limits.idle_max };
+            let deadline = self.last_progress + patience;
+            if deadline < self.timer.deadline() {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if deadline <= now {
+                // A request that waits for its answer is not idle, unless that answer is what the
+                // peer does not read.
+                if holds_memory {
+                    return Poll::Ready(End::Stalled);
+                }
+                if self.slots.is_empty() || !self.output.is_empty() {
+                    return Poll::Ready(End::Idle);
+                }
+                self.last_progress = now;
+            }
+            self.timer.as_mut().reset(self.last_progress + patience);
+        }
+    }
+}
+
+/// Also when the task is cut or has panicked, the service hears of the end.
+impl<S: Service> Drop for Connection<S> {
+    fn drop(&mut self) {
+        // Requests that still wait go first, so that `closed` really is the last call.
+        self.slots.clear();
+        if let Some(session) = self.session.take() {
+            self.shared.service.closed(session, &self.context);
+        }
+    }
+}
+
+/// Rounds of one wake-up before the task yields.
+const ROUNDS_MAX: usize = 32;

@@ -1,0 +1,227 @@
+//! Listeners: binding an address, with an error that says what to do when it fails.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Where and how to listen.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenerOptions {
+    /// Name of the listener (`PLAINTEXT`, `CONTROLLER`, ...); connections carry it.
+    pub name: String,
+    /// Host name or address; empty means every interface.
+    pub host: String,
+    /// Port; 0 takes any free one.
+    pub port: u16,
+    /// `socket.listen.backlog.size`: connections that may wait to be accepted.
+    pub backlog: u32,
+    /// `socket.receive.buffer.bytes`; `None` leaves it to the system (Kafka's -1).
+    pub receive_buffer: Option<usize>,
+    /// `socket.send.buffer.bytes`; `None` leaves it to the system (Kafka's -1).
+    pub send_buffer: Option<usize>,
+    /// Whether `max.connections` does not apply: brokers and controllers must get through when
+    /// clients have used up the limit.
+    pub exempt_from_limits: bool,
+}
+
+impl ListenerOptions {
+    /// A listener with Kafka's default buffers.
+    pub fn new(name: impl Into<String>, host: impl Into<String>, port: u16) -> Self {
+        Self {
+            name: name.into(),
+            host: host.into(),
+            port,
+            backlog: 50,
+            receive_buffer: Some(100 << 10),
+            send_buffer: Some(100 << 10),
+            exempt_from_limits: false,
+        }
+    }
+}
+
+/// Why a listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The host has no address.
+    #[error("listener {listener}: host {host:?} cannot be resolved; correct it in `listeners`")]
+    Unresolved {
+        /// Name of the listener.
+        listener: String,
+        /// The host as configured.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("listener {listener}: cannot listen on {address}: {hint}")]
+    Refused {
+        /// Name of the listener.
+        listener: String,
+        /// The address.
+        address: SocketAddr,
+        /// What is the matter and what to do.
+        hint: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A socket that listens but is not served yet.
+#[derive(Debug)]
+pub struct BoundListener {
+    pub(crate) name: Arc<str>,
+    pub(crate) socket: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) options: ListenerOptions,
+}
+
+impl BoundListener {
+    /// Binds and listens. Clients may connect from here on; they are served once the listener is
+    /// given to [`crate::Server::start`]. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the host is unknown or the address cannot be used; the text says what to do.
+    pub fn bind(options: ListenerOptions) -> Result<Self, BindError> {
+        let address = resolve(&options)?;
+        let opened = open(&options, address).and_then(|socket| {
+            let address = socket.local_addr()?;
+            Ok((socket, address))
+        });
+        match opened {
+            Ok((socket, address)) => {
+                Ok(Self { name: Arc::from(options.name.as_str()), socket, address, options })
+            }
+            Err(source) => Err(BindError::Refused {
+                listener: options.name,
+                address,
+                hint: hint(&source),
+                source,
+            }),
+        }
+    }
+
+    /// Name of the listener.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address that is listened on, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn resolve(options: &ListenerOptions) -> Result<SocketAddr, BindError> {
+    let host = if options.host.is_empty() { "::" } else { options.host.as_str() };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let unresolved = |source| BindError::Unresolved {
+        listener: options.name.clone(),
+        host: options.host.clone(),
+        source,
+    };
+    let mut found = (host, options.port).to_socket_addrs().map_err(unresolved)?;
+    let none = || unresolved(io::Error::new(io::ErrorKind::NotFound, "no address"));
+    // A name such as localhost may have both kinds; IPv4 first, which every client tries.
+    let all: Vec<SocketAddr> = found.by_ref().collect();
+    all.iter().find(|a| a.is_ipv4()).or_else(|| all.first()).copied().ok_or_else(none)
+}
+
+fn open(options: &ListenerOptions, address: SocketAddr) -> io::Result<TcpListener> {
+    let wildcard = options.host.is_empty();
+    let socket = match new_socket(options, address, wildcard) {
+        // A machine without IPv6 still has every interface of IPv4.
+        Err(_) if wildcard => {
+            let any = SocketAddr::from(([0, 0, 0, 0], options.port));
+            new_socket(options, any, false)?
+        }
+        opened => opened?,
+    };
+    TcpListener::from_std(socket.into())
+}
+
+fn new_socket(
+    options: &ListenerOptions,
+    address: SocketAddr,
+    both_families: bool,
+) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if both_families {
+        socket.set_only_v6(false)?;
+    }
+    // A restarted broker must not wait for old connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    // The receive buffer is inherited by accepted sockets, and only in time for the TCP window
+    // scale if it is set before listening.
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// Sets the options of an accepted socket.
+pub(crate) fn tune(stream: &TcpStream, options: &ListenerOptions) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_keepalive(true)?;
+    match options.send_buffer {
+        Some(bytes) => socket.set_send_buffer_size(bytes),
+        None => Ok(()),
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is taken; stop the other process (`ss -ltnp` names it) or change `listeners`"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no interface of this machine has that address; use 0.0.0.0 or one of its own in \
+             `listeners`, and put the address that clients use into `advertised.listeners`"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege; choose a higher one in `listeners`"
+        }
+        _ => "the system refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_explained() {
+        let first = BoundListener::bind(ListenerOptions::new("A", "127.0.0.1", 0)).unwrap();
+        let port = first.address().port();
+        let error = BoundListener::bind(ListenerOptions::new("B", "127.0.0.1", port)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "listener B: cannot listen on 127.0.0.1:{port}: the port is taken; stop the other \
+                 process (`ss -ltnp` names it) or change `listeners`"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn a_foreign_address_is_explained() {
+        let error = BoundListener::bind(ListenerOptions::new("A", "192.0.2.1", 0)).unwrap_err();
+        assert!(error.to_string().contains("advertised.listeners"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_host_is_named() {
+        let error = BoundListener::bind(ListenerOptions::new("A", "no such host", 1)).unwrap_err();
+        assert!(error.to_string().contains("\"no such host\" cannot be resolved"), "{error}");
+    }
+}
