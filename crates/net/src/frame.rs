@@ -97,7 +97,7 @@ impl FrameReader {
         };
         let whole = SIZE_LEN + size;
         if whole <= self.chunk.len() {
-            let Some(permit) = self.charge(size, budget) else {
+            let Some(permit) = self.granted(size).or_else(|| budget.try_acquire(size)) else {
                 return Ok(Step::NeedBudget(size));
             };
             return Ok(Step::Frame(self.take_small(size), permit));
@@ -166,10 +166,11 @@ impl FrameReader {
 
     /// What was granted after a wait, else what is free now.
     fn charge(&mut self, bytes: usize, budget: &MemoryBudget) -> Option<MemoryPermit> {
-        match self.granted.take() {
-            Some(permit) if permit.bytes() == bytes => Some(permit),
-            _ => budget.try_acquire(bytes),
-        }
+        self.granted(bytes).or_else(|| budget.try_acquire_common(bytes))
+    }
+
+    fn granted(&mut self, bytes: usize) -> Option<MemoryPermit> {
+        self.granted.take().filter(|permit| permit.bytes() == bytes)
     }
 
     /// Cuts a frame out of the chunk. A short one is copied: a request that waits (a long poll)
@@ -323,7 +324,7 @@ mod tests {
     #[test]
     fn without_budget_the_frame_waits_and_then_goes_on() {
         let budget = MemoryBudget::new(1_000);
-        let other = budget.try_acquire(995).unwrap();
+        let other = (budget.try_acquire(870).unwrap(), budget.try_acquire(125).unwrap());
         let mut reader = reader();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut source: &[u8] = &frames(&[6]);
