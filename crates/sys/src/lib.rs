@@ -1,1 +1,15 @@
-//! The only unsafe code of Ottla, as safe functions.
+//! What Ottla needs from Linux and the standard library does not offer, as safe functions.
+//!
+//! Everything that only one operating system has passes through here, each with a plain fallback,
+//! so that no other crate has a `cfg`. There is no unsafe code: rustix wraps each call. Should a
+//! mapped file ever need some, it will be one small file here, with its argument.
+//!
+//! What this crate is not: it decides nothing and keeps no state.
+
+#![doc = include_str!("../README.md")]
+
+mod file;
+mod process;
+
+pub use file::{is_resident, lock_exclusive, sendfile, write_all_at};
+pub use process::{ProcessUsage, process_usage};
