@@ -1,1 +1,32 @@
-//! Test helpers: seeds, scripts, bounded waits, running the real binary.
+//! Helpers for tests: seeds that replay, bounded waits, and the real programs as child processes.
+//!
+//! Nothing here ships. Tests of any crate may use it; it knows no other crate of ours, so it speaks to the
+//! binary `ottla` and to Apache Kafka only as a user does: files, arguments, signals and sockets.
+#![allow(clippy::print_stderr, reason = "says which seed failed and which peer is missing")]
+#![allow(clippy::indexing_slicing, reason = "reads what the kernel and our own programs print")]
+
+mod binary;
+mod dev;
+mod folder;
+mod java;
+mod node;
+mod peer;
+mod ports;
+mod probe;
+mod process;
+mod seed;
+mod usage;
+mod wait;
+
+pub use binary::ottla_binary;
+pub use dev::DevNode;
+pub use folder::Folder;
+pub use java::{Java, Ran};
+pub use node::{Kind, Node, NodeOptions};
+pub use peer::{is_ci, note_skip, peers_folder};
+pub use ports::free_port;
+pub use probe::answers_api_versions;
+pub use process::Process;
+pub use seed::{Random, Replay, cases, seed};
+pub use usage::Usage;
+pub use wait::{wait_for, wait_until};

@@ -1,0 +1,23 @@
+//! Foreign programs may be missing at home, never in continuous integration.
+
+use std::path::PathBuf;
+
+/// Whether the environment says that this is continuous integration.
+pub fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|v| v == "true" || v == "1")
+}
+
+/// Where `cargo xtask peers` puts what it fetches: `OTTLA_PEERS`, or `peers` in the target folder.
+pub fn peers_folder() -> PathBuf {
+    std::env::var_os("OTTLA_PEERS")
+        .map_or_else(|| crate::binary::target_folder().join("peers"), PathBuf::from)
+}
+
+/// Says loudly that `test` does not run for want of `peer`.
+///
+/// # Panics
+/// In continuous integration, where a missing peer is a failure.
+pub fn note_skip(test: &str, peer: &str, why: &str) {
+    assert!(!is_ci(), "{test}: peer {peer} is missing in continuous integration: {why}");
+    eprintln!("SKIPPED {test}: no {peer}: {why}; `cargo xtask peers {peer}` fetches it");
+}
