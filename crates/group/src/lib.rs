@@ -1,1 +1,52 @@
-//! Kafka's group coordinator as a pure state machine.
+//! Kafka's group coordinator, classic protocol, as a pure state machine.
+//!
+//! A [`GroupShard`] holds the groups of one partition of `__consumer_offsets`: their members, who
+//! leads, which generation they are in, and the offsets they have committed. It reads no clock,
+//! opens nothing and draws no random number: time, random bytes and the results of appends come
+//! in as arguments, and what is to be done comes out of [`GroupShard::poll_output`].
+//!
+//! How to drive it:
+//! 1. [`GroupShard::new`], then [`GroupShard::replay`] for every record of the partition (and
+//!    [`GroupShard::replay_marker`] for markers of transactions), then [`GroupShard::loaded`].
+//! 2. [`GroupShard::handle`] for requests, [`GroupShard::handle_timeout`] when the time of
+//!    [`GroupShard::poll_timeout`] has come, [`GroupShard::high_watermark`] when it moves.
+//! 3. After each of these, [`GroupShard::poll_output`] until it is `None`. An
+//!    [`Output::Append`] is carried out at once and answered by [`GroupShard::appended`] or
+//!    [`GroupShard::append_failed`] before anything else. Handling several requests before
+//!    polling puts their records into one append.
+//!
+//! Answers that depend on records leave when the high watermark covers them. An append that
+//! fails is undone, with everything that was decided on its ground.
+//!
+//! What this crate is not: it does not authorize, know topics, or see a request's wire form, and
+//! it does not yet speak the protocols of KIP-848, KIP-932 and KIP-1071; groups of those kinds
+//! are kept and listed.
+
+#![doc = include_str!("../README.md")]
+#![allow(clippy::expect_used, reason = "an expect here states an invariant of the state machine")]
+
+mod api;
+mod classic;
+mod config;
+mod effects;
+mod failed;
+mod foreign;
+pub mod generated;
+mod journal;
+mod names;
+mod offsets;
+mod records;
+mod registry;
+mod shard;
+mod state;
+mod stats;
+mod subscription;
+mod timers;
+
+pub use api::*;
+pub use config::GroupConfig;
+pub use names::{
+    AppendId, GroupId, InstanceId, MemberId, Now, ProtocolName, ProtocolType, Token, Topic,
+};
+pub use shard::{DeletedTopic, GroupShard, LoggedRecord};
+pub use stats::{Counters, Stats};
