@@ -20,6 +20,7 @@ mod reader;
 mod records;
 mod sink;
 mod str;
+pub mod wire;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use message::{Message, decode_exact, encode_to_bytes, encode_to_parts};

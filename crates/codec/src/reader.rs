@@ -10,9 +10,11 @@ pub const MAX_ARRAY_LEN: usize = 1_000_000;
 /// Most tagged fields that one section may have (Kafka 4.4's own limit).
 pub const MAX_TAGS: usize = 10_000;
 
-/// Memory that decoding may take beyond the size of its input, in bytes, unless
-/// [`Reader::with_budget`] says otherwise.
-const DEFAULT_BUDGET: usize = 64 << 20;
+// Memory that decoded arrays may take unless the caller says otherwise: a constant, and a multiple
+// of the input that honest messages stay far below (their structs are at most eight times as large
+// as their wire form).
+const BUDGET_BASE: usize = 512 << 10;
+const BUDGET_PER_BYTE: usize = 8;
 
 /// A cursor over one frame.
 ///
@@ -27,7 +29,8 @@ pub struct Reader {
 impl Reader {
     /// Starts at the first byte of `frame`.
     pub fn new(frame: Bytes) -> Self {
-        Self { frame, position: 0, budget: DEFAULT_BUDGET }
+        let budget = frame.len().saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_BASE);
+        Self { frame, position: 0, budget }
     }
 
     /// As [`Reader::new`], with a limit on the memory that decoded arrays may take, in bytes.
