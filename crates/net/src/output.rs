@@ -119,16 +119,12 @@ impl Output {
     }
 }
 
-/// Sends from a file through memory: the door for platforms without sendfile.
+/// Sends from a file without passing through this process, where the platform can.
 fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
-    use std::os::unix::fs::FileExt;
-    let mut buffer = vec![0; range.len.min(FILE_STEP)];
-    let read = range.file.read_at(&mut buffer, range.position)?;
-    if read == 0 {
-        return Err(truncated());
+    match ottla_sys::sendfile(stream, &range.file, range.position, range.len.min(FILE_STEP))? {
+        0 if range.len > 0 => Err(truncated()),
+        sent => Ok(sent),
     }
-    buffer.truncate(read);
-    SockRef::from(stream).send_with_flags(&buffer, send_flags(read < range.len))
 }
 
 /// The file is shorter than the promised range: the frame's size is already sent, so the
@@ -152,4 +148,4 @@ fn send_flags(_more: bool) -> i32 {
 /// Slices of one vectored write.
 const SLICES_MAX: usize = 64;
 /// Bytes of a file that one call sends, so that one answer does not hold its thread for long.
-const FILE_STEP: usize = 256 << 10;
+const FILE_STEP: usize = 1 << 20;
