@@ -100,6 +100,11 @@ impl Definition {
         self
     }
 
+    pub(crate) const fn doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+
     pub(crate) const fn attribute(mut self) -> Self {
         self.is_attribute = true;
         self
@@ -137,10 +142,9 @@ const fn definition(
     kind: &'static str,
     name: &'static str,
     shape: Shape,
-    doc: &'static str,
 ) -> Definition {
     let (tags, scale): (&[&str], f64) = (&[], 1.0);
-    Definition { domain, kind, name, is_attribute: false, tags, shape, scale, doc }
+    Definition { domain, kind, name, is_attribute: false, tags, shape, scale, doc: "" }
 }
 
 macro_rules! starters {
@@ -149,9 +153,8 @@ macro_rules! starters {
             domain: &'static str,
             kind: &'static str,
             name: &'static str,
-            doc: &'static str,
         ) -> Definition {
-            definition(domain, kind, name, Shape::$shape, doc)
+            definition(domain, kind, name, Shape::$shape)
         })*
     };
 }
@@ -159,8 +162,8 @@ macro_rules! starters {
 starters! { meter Meter gauge Gauge histogram Histogram }
 
 /// A metric of this server or of its process, with the name it has in Prometheus text.
-pub(crate) const fn own(name: &'static str, shape: Shape, doc: &'static str) -> Definition {
-    definition("", "", name, shape, doc)
+pub(crate) const fn own(name: &'static str, shape: Shape) -> Definition {
+    definition("", "", name, shape)
 }
 
 #[cfg(test)]
