@@ -2,11 +2,10 @@
 //!
 //! Each crate owns the tables in its `schemas` folder and gets its code in `src/generated`, which
 //! is committed; `--check` fails when it is stale. The emitter is in [`emit`], the reader of the
-//! tables in [`schema`], the lists over all messages (API keys, record ids) in [`lists`].
+//! tables in testkit, the lists over all messages (API keys, record ids) in [`lists`].
 
 mod emit;
 mod lists;
-mod schema;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use schema::Message;
+use ottla_testkit::schema::{self, Message};
 
 /// Crate, its tables, and the list that goes with them.
 const TARGETS: &[(&str, &[&str], Option<lists::List>)] = &[
@@ -70,6 +69,7 @@ fn generate(messages: &[Message], list: Option<lists::List>) -> Result<BTreeMap<
         exports.push_str(&format!("pub use {module}::{};\n", message.name));
     }
     root.push_str(&exports);
+    root.push_str(&lists::for_each_message(messages));
     if let Some(list) = list {
         let (module, text) = list(messages);
         files.insert(format!("{module}.rs"), format(&text)?);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{Field, Message, Struct, Type, Versions};
+use ottla_testkit::schema::{Field, Message, Struct, Type, Versions};
 
 /// The file of one message.
 pub(crate) fn module(message: &Message) -> String {

@@ -3,10 +3,19 @@
 use std::fmt::Write as _;
 
 use super::emit::snake;
-use super::schema::Message;
+use ottla_testkit::schema::Message;
 
 /// Makes the name of a module and its text.
 pub(crate) type List = fn(&[Message]) -> (&'static str, String);
+
+/// A macro that hands the names of all messages to another macro.
+pub(crate) fn for_each_message(messages: &[Message]) -> String {
+    let names: String = messages.iter().map(|m| format!("            {}\n", m.name)).collect();
+    format!(
+        "\n/// Calls `$m! {{ Name Name ... }}` with the types of all messages in [`generated`](crate::generated).\n\
+         #[macro_export]\nmacro_rules! for_each_message {{\n    ($m:ident) => {{\n        $m! {{\n{names}        }}\n    }};\n}}\n"
+    )
+}
 
 /// The enum of API keys.
 pub(crate) fn api_keys(messages: &[Message]) -> (&'static str, String) {

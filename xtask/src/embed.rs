@@ -1,0 +1,166 @@
+//! `cargo xtask embed`: is a crate usable alone?
+//!
+//! Builds and runs a throw-away crate outside the workspace that depends on one of ours and executes the
+//! example of its README, so that feature unification and path leaks cannot hide. All of them share one
+//! target folder.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::workspace::{self, Package, Workspace};
+
+/// Which crates.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Crates by their short names, for example `log`.
+    crates: Vec<String>,
+    /// Every crate that may be published.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Arguments {
+    /// `--all`.
+    pub(crate) fn everything() -> Self {
+        Self { crates: Vec::new(), all: true }
+    }
+}
+
+/// Embeds the named crates, or all.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let workspace = workspace::load()?;
+    let chosen: Vec<&Package> = workspace
+        .packages
+        .iter()
+        .filter(|p| if arguments.all { is_library(p) } else { arguments.crates.contains(&p.short) })
+        .collect();
+    if chosen.is_empty() {
+        bail!("name a crate, or --all");
+    }
+    for package in chosen {
+        eprintln!("embedding {}", package.name);
+        embed(&workspace, package)
+            .with_context(|| format!("{} cannot be used alone", package.name))?;
+        println!("{} can be used alone", package.name);
+    }
+    Ok(())
+}
+
+fn is_library(package: &Package) -> bool {
+    package.published && package.folder.join("src/lib.rs").is_file()
+}
+
+fn embed(workspace: &Workspace, package: &Package) -> Result<()> {
+    let folder = workspace.target.join("embed").join(&package.short);
+    std::fs::create_dir_all(folder.join("src"))?;
+    let readme =
+        std::fs::read_to_string(package.folder.join("README.md")).context("it has no README.md")?;
+    let example = example(&readme).context("its README has no ```rust example")?;
+    let root_manifest = std::fs::read_to_string(workspace.root.join("Cargo.toml"))?;
+    write_if_changed(&folder.join("Cargo.toml"), &manifest(package, &example, &root_manifest)?)?;
+    write_if_changed(&folder.join("src/main.rs"), &program(&example))?;
+    // The workspace's lock file, so that the same versions are used and nothing is looked up.
+    std::fs::copy(workspace.root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    let mut command = process::cargo(&folder, &["run", "--quiet"]);
+    command.env("CARGO_TARGET_DIR", workspace.target.join("embed/target"));
+    process::run(&mut command)
+}
+
+fn write_if_changed(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+/// The first Rust example of a README, without rustdoc's hiding marks.
+fn example(readme: &str) -> Option<String> {
+    let mut lines = readme.lines().skip_while(|l| !l.starts_with("```rust"));
+    if lines.next()?.contains("ignore") {
+        return None;
+    }
+    let body = lines.take_while(|l| !l.starts_with("```"));
+    Some(
+        body.map(|l| l.strip_prefix("# ").unwrap_or(if l == "#" { "" } else { l }))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
+}
+
+fn program(example: &str) -> String {
+    if example.contains("fn main(") {
+        return example.to_string();
+    }
+    // An example may use `?`, as rustdoc allows when it ends in a typed Ok.
+    if example.contains("Ok::<") {
+        return format!(
+            "fn main() {{\n    let result = (|| {{\n{example}\n    }})();\n    result.unwrap();\n}}\n"
+        );
+    }
+    format!("fn main() {{\n{example}\n}}\n")
+}
+
+/// A manifest with our crate, and those outside crates that the example names.
+fn manifest(package: &Package, example: &str, root_manifest: &str) -> Result<String> {
+    let mut text = format!(
+        "[package]\nname = \"embeds-{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[workspace]\n\n[dependencies]\n{} = {{ path = {:?} }}\n",
+        package.short, package.name, package.folder
+    );
+    for dependency in &package.dependencies {
+        let ident = dependency.name.replace('-', "_");
+        let named =
+            example.contains(&format!("{ident}::")) || example.contains(&format!("use {ident}"));
+        if !named {
+            continue;
+        }
+        if let Some(short) = dependency.name.strip_prefix("ottla-") {
+            let folder = package.folder.with_file_name(short);
+            text.push_str(&format!("{} = {{ path = {folder:?} }}\n", dependency.name));
+        } else {
+            let wanted = format!("\n{} = ", dependency.name);
+            let at = root_manifest
+                .find(&wanted)
+                .context("dependency outside [workspace.dependencies]")?;
+            let line = root_manifest[at + 1..].lines().next().unwrap_or_default();
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_example_is_the_program() {
+        let readme = "# x\n\n```toml\n[a]\n```\n\n```rust\n# use a::b;\nlet c = 1;\n```\n";
+        assert_eq!(example(readme).as_deref(), Some("use a::b;\nlet c = 1;"));
+        assert_eq!(program("let c = 1;"), "fn main() {\nlet c = 1;\n}\n");
+        assert_eq!(program("fn main() {}"), "fn main() {}");
+    }
+
+    #[test]
+    fn the_manifest_names_what_the_example_names() {
+        let dependency = |name: &str| workspace::Dependency { name: name.into(), dev: false };
+        let package = Package {
+            short: "log".into(),
+            name: "ottla-log".into(),
+            folder: "/r/crates/log".into(),
+            published: true,
+            dependencies: vec![
+                dependency("bytes"),
+                dependency("ottla-types"),
+                dependency("thiserror"),
+            ],
+        };
+        let text =
+            manifest(&package, "use bytes::Bytes;\nuse ottla_types::Offset;", "\nbytes = \"1\"\n")
+                .unwrap();
+        assert!(text.ends_with(
+            "[dependencies]\nottla-log = { path = \"/r/crates/log\" }\nbytes = \"1\"\nottla-types = { path = \"/r/crates/types\" }\n"
+        ));
+    }
+}
