@@ -31,6 +31,7 @@ mod config;
 mod effects;
 mod failed;
 mod foreign;
+#[allow(unused_variables, reason = "generated code has one form, whatever a message holds")]
 pub mod generated;
 mod journal;
 mod names;

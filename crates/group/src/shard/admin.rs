@@ -13,6 +13,11 @@ use crate::registry::Group;
 use crate::state::State;
 
 impl GroupShard {
+    /// What [`crate::Request::DescribeGroups`] would be told of a group now, without asking.
+    pub fn describe_now(&self, group: &GroupId) -> DescribedGroup {
+        self.describe(group.clone())
+    }
+
     pub(super) fn describe(&self, id: GroupId) -> DescribedGroup {
         match self.groups.committed(&id) {
             Some(Group::Classic(group)) => describe_classic(id, group),
