@@ -10,6 +10,8 @@
 
 mod file;
 mod process;
+mod random;
 
 pub use file::{is_resident, lock_exclusive, sendfile, write_all_at};
 pub use process::{ProcessUsage, process_usage};
+pub use random::random_bytes;
