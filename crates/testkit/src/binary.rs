@@ -6,9 +6,19 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-/// Path of the binary: `OTTLA_BIN`, or built once with cargo into the target folder of this test.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Chooses the binary for the rest of this process; the first choice stays.
+pub fn use_binary(path: PathBuf) {
+    CHOSEN.get_or_init(|| path);
+}
+
+/// Path of the binary: chosen by [`use_binary`], or `OTTLA_BIN`, or built once with cargo into the target folder of this test.
 pub fn ottla_binary() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    if let Some(path) = CHOSEN.get() {
+        return Ok(path.clone());
+    }
     if let Some(path) = std::env::var_os("OTTLA_BIN") {
         return Ok(path.into());
     }

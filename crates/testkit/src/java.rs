@@ -16,7 +16,12 @@ use crate::wait::wait_for;
 #[derive(Clone, Debug)]
 pub struct Java {
     libs: PathBuf,
+    flags: Vec<String>,
 }
+
+/// For short programs: start quickly, take one core and little memory.
+const QUICK_START: [&str; 4] =
+    ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx512m"];
 
 /// What a program printed and how it ended.
 #[derive(Clone, Debug)]
@@ -47,7 +52,14 @@ impl Java {
                 bail!("{program} is not on the path");
             }
         }
-        Ok(Self { libs })
+        Ok(Self { libs, flags: QUICK_START.map(String::from).to_vec() })
+    }
+
+    /// With other flags of the virtual machine than those for a quick start.
+    #[must_use]
+    pub fn with_flags(mut self, flags: &[&str]) -> Self {
+        self.flags = flags.iter().map(|f| (*f).to_string()).collect();
+        self
     }
 
     /// The class path of Kafka's jars, with folders of our own classes before it.
@@ -57,10 +69,10 @@ impl Java {
         parts.join(":")
     }
 
-    /// A command that starts a main class, tuned to start quickly.
+    /// A command that starts a main class.
     pub fn command(&self, own: &[&Path], main: &str) -> Command {
         let mut command = Command::new("java");
-        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx512m"]);
+        command.args(&self.flags);
         command.args(["-cp", &self.class_path(own), main]);
         command
     }

@@ -1,10 +1,18 @@
 //! Foreign programs may be missing at home, never in continuous integration.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Whether the environment says that this is continuous integration.
 pub fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|v| v == "true" || v == "1")
+}
+
+/// Chooses the folder of the peers for the rest of this process; the first choice stays.
+pub fn use_peers(folder: PathBuf) {
+    CHOSEN.get_or_init(|| folder);
 }
 
 /// Where `cargo xtask peers` puts what it fetches: `OTTLA_PEERS`, or `peers` in the target folder.
