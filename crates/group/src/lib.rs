@@ -23,7 +23,6 @@
 //! are kept and listed.
 
 #![doc = include_str!("../README.md")]
-#![allow(clippy::expect_used, reason = "an expect here states an invariant of the state machine")]
 
 mod api;
 mod classic;

@@ -1,6 +1,13 @@
 //! The coordinator at its boundary. Scripts with expected text are in `testdata/`: a line at the
 //! margin is a command, an indented one what came of it. `UPDATE_EXPECT=1` writes them anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic, and the lints see only functions marked as tests"
+)]
+
+mod golden;
 mod model;
 mod parse;
 mod script;

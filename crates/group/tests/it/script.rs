@@ -30,6 +30,15 @@ pub(crate) fn check(name: &str) {
 
 /// Commands with what came of them. `---` begins again with a new shard.
 pub(crate) fn run(script: &str) -> String {
+    play(script).out
+}
+
+/// The log that a script leaves.
+pub(crate) fn log_of(script: &str) -> Vec<LoggedRecord> {
+    play(script).log
+}
+
+fn play(script: &str) -> World {
     let mut world = World::new();
     for line in script.lines() {
         world.out += line;
@@ -41,7 +50,7 @@ pub(crate) fn run(script: &str) -> String {
             world.command(&Line::new(line));
         }
     }
-    world.out
+    world
 }
 
 struct World {
