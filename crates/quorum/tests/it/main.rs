@@ -1,0 +1,7 @@
+//! The quorum from outside: a script goes in, outputs come out as text.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(clippy::indexing_slicing, reason = "a failed step is a failed test")]
+
+mod handover;
+mod node;
+mod one_voter;
