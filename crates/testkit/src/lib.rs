@@ -6,24 +6,29 @@
 #![allow(clippy::indexing_slicing, reason = "reads what the kernel and our own programs print")]
 
 mod binary;
+pub mod codec;
 mod dev;
 mod folder;
 mod java;
+mod memory;
 mod node;
 mod peer;
 mod ports;
 mod probe;
 mod process;
+pub mod schema;
 mod seed;
 mod usage;
 mod wait;
+pub mod wire;
 
-pub use binary::ottla_binary;
+pub use binary::{ottla_binary, use_binary};
 pub use dev::DevNode;
 pub use folder::Folder;
 pub use java::{Java, Ran};
+pub use memory::{Memory, Taken};
 pub use node::{Kind, Node, NodeOptions};
-pub use peer::{is_ci, note_skip, peers_folder};
+pub use peer::{is_ci, note_skip, peers_folder, use_peers};
 pub use ports::free_port;
 pub use probe::answers_api_versions;
 pub use process::Process;

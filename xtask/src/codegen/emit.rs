@@ -50,8 +50,10 @@ fn imports(body: &str) -> String {
 fn structure(message: &Message, inner: &Struct) -> String {
     let top = inner.name == message.name;
     let mut out = String::new();
-    let what = if top { "Message".to_owned() } else { format!("Part of `{}`", message.name) };
-    let _ = writeln!(out, "/// {what} `{}`.", inner.name);
+    let _ = match top {
+        true => writeln!(out, "/// {} `{}`.", title(&message.kind), inner.name),
+        false => writeln!(out, "/// `{}` of [`{}`].", inner.name, message.name),
+    };
     let derive = if derives_default(inner) { "Default, " } else { "" };
     let _ =
         writeln!(out, "#[derive(Clone, Debug, {derive}PartialEq)]\npub struct {} {{", inner.name);
@@ -85,6 +87,17 @@ fn structure(message: &Message, inner: &Struct) -> String {
         let _ = writeln!(out, "impl {} {{\n{tagged}}}\n", inner.name);
     }
     out
+}
+
+fn title(kind: &str) -> &str {
+    match kind {
+        "request" => "The request",
+        "response" => "The response",
+        "metadata" => "The metadata record",
+        "coordinator-key" => "The key of a coordinator record",
+        "coordinator-value" => "The value of a coordinator record",
+        _ => "The structure",
+    }
 }
 
 fn decoder(message: &Message, inner: &Struct, top: bool, out: &mut String) {
@@ -520,9 +533,16 @@ fn number(default: Option<&str>) -> String {
     }
 }
 
-/// Smallest size of a value on the wire in any version.
+/// Smallest size of an element on the wire in any version that has an array of it.
 fn min_size(message: &Message, ty: &Type) -> usize {
+    let used = |version: &i16| {
+        let mut fields = message.structs.iter().flat_map(|inner| &inner.fields);
+        ty.struct_name().is_none_or(|name| {
+            fields.any(|f| f.ty.struct_name() == Some(name) && f.versions.contains(*version))
+        })
+    };
     (message.versions.low..=message.versions.high)
+        .filter(used)
         .map(|version| min_size_in(message, ty, version, false))
         .min()
         .unwrap_or(1)

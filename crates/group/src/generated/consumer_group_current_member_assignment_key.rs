@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupCurrentMemberAssignmentKey`.
+/// The key of a coordinator record `ConsumerGroupCurrentMemberAssignmentKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupCurrentMemberAssignmentKey {
     /// Versions 0.

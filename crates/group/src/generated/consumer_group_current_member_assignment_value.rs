@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `ConsumerGroupCurrentMemberAssignmentValue`.
+/// The value of a coordinator record `ConsumerGroupCurrentMemberAssignmentValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupCurrentMemberAssignmentValue {
     /// Versions 0+.
@@ -59,7 +59,7 @@ impl Message for ConsumerGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Part of `ConsumerGroupCurrentMemberAssignmentValue` `TopicPartitions`.
+/// `TopicPartitions` of [`ConsumerGroupCurrentMemberAssignmentValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

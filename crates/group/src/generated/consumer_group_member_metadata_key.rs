@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupMemberMetadataKey`.
+/// The key of a coordinator record `ConsumerGroupMemberMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupMemberMetadataKey {
     /// Versions 0.

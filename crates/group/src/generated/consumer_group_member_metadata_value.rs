@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupMemberMetadataValue`.
+/// The value of a coordinator record `ConsumerGroupMemberMetadataValue`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerGroupMemberMetadataValue {
     /// Versions 0+, may be null in 0+.
@@ -125,7 +125,7 @@ impl ConsumerGroupMemberMetadataValue {
     }
 }
 
-/// Part of `ConsumerGroupMemberMetadataValue` `ClassicMemberMetadata`.
+/// `ClassicMemberMetadata` of [`ConsumerGroupMemberMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClassicMemberMetadata {
     /// Versions 0+.
@@ -154,7 +154,7 @@ impl ClassicMemberMetadata {
     }
 }
 
-/// Part of `ConsumerGroupMemberMetadataValue` `ClassicProtocol`.
+/// `ClassicProtocol` of [`ConsumerGroupMemberMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClassicProtocol {
     /// Versions 0+.

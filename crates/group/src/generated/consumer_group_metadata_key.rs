@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupMetadataKey`.
+/// The key of a coordinator record `ConsumerGroupMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupMetadataKey {
     /// Versions 0.

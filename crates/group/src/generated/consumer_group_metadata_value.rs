@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ConsumerGroupMetadataValue`.
+/// The value of a coordinator record `ConsumerGroupMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupMetadataValue {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupPartitionMetadataKey`.
+/// The key of a coordinator record `ConsumerGroupPartitionMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupPartitionMetadataKey {
     /// Versions 0.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ConsumerGroupPartitionMetadataValue`.
+/// The value of a coordinator record `ConsumerGroupPartitionMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupPartitionMetadataValue {
     /// Versions 0+.
@@ -30,7 +30,7 @@ impl Message for ConsumerGroupPartitionMetadataValue {
     }
 }
 
-/// Part of `ConsumerGroupPartitionMetadataValue` `TopicMetadata`.
+/// `TopicMetadata` of [`ConsumerGroupPartitionMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicMetadata {
     /// Versions 0+.
@@ -68,7 +68,7 @@ impl TopicMetadata {
     }
 }
 
-/// Part of `ConsumerGroupPartitionMetadataValue` `PartitionMetadata`.
+/// `PartitionMetadata` of [`ConsumerGroupPartitionMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionMetadata {
     /// Versions 0+.

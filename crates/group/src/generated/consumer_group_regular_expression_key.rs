@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupRegularExpressionKey`.
+/// The key of a coordinator record `ConsumerGroupRegularExpressionKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupRegularExpressionKey {
     /// Versions 0.

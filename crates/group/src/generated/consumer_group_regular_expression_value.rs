@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupRegularExpressionValue`.
+/// The value of a coordinator record `ConsumerGroupRegularExpressionValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupRegularExpressionValue {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupTargetAssignmentMemberKey`.
+/// The key of a coordinator record `ConsumerGroupTargetAssignmentMemberKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupTargetAssignmentMemberKey {
     /// Versions 0.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `ConsumerGroupTargetAssignmentMemberValue`.
+/// The value of a coordinator record `ConsumerGroupTargetAssignmentMemberValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupTargetAssignmentMemberValue {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for ConsumerGroupTargetAssignmentMemberValue {
     }
 }
 
-/// Part of `ConsumerGroupTargetAssignmentMemberValue` `TopicPartition`.
+/// `TopicPartition` of [`ConsumerGroupTargetAssignmentMemberValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartition {
     /// Versions 0+.

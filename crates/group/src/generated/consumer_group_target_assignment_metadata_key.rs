@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerGroupTargetAssignmentMetadataKey`.
+/// The key of a coordinator record `ConsumerGroupTargetAssignmentMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupTargetAssignmentMetadataKey {
     /// Versions 0.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ConsumerGroupTargetAssignmentMetadataValue`.
+/// The value of a coordinator record `ConsumerGroupTargetAssignmentMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupTargetAssignmentMetadataValue {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `GroupMetadataKey`.
+/// The key of a coordinator record `GroupMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupMetadataKey {
     /// Versions 0.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `GroupMetadataValue`.
+/// The value of a coordinator record `GroupMetadataValue`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupMetadataValue {
     /// Versions 0+.
@@ -74,7 +74,7 @@ impl Message for GroupMetadataValue {
     }
 }
 
-/// Part of `GroupMetadataValue` `MemberMetadata`.
+/// `MemberMetadata` of [`GroupMetadataValue`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberMetadata {
     /// Versions 0+.

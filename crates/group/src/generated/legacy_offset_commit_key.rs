@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `LegacyOffsetCommitKey`.
+/// The key of a coordinator record `LegacyOffsetCommitKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LegacyOffsetCommitKey {
     /// Versions 0.

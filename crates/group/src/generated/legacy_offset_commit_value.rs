@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `LegacyOffsetCommitValue`.
+/// The value of a coordinator record `LegacyOffsetCommitValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LegacyOffsetCommitValue {
     /// Versions 0.

@@ -94,5 +94,58 @@ pub use streams_group_target_assignment_metadata_key::StreamsGroupTargetAssignme
 pub use streams_group_target_assignment_metadata_value::StreamsGroupTargetAssignmentMetadataValue;
 pub use streams_group_topology_key::StreamsGroupTopologyKey;
 pub use streams_group_topology_value::StreamsGroupTopologyValue;
+
+/// Calls `$m! { Name Name ... }` with the types of all messages in [`generated`](crate::generated).
+#[macro_export]
+macro_rules! for_each_message {
+    ($m:ident) => {
+        $m! {
+            ConsumerGroupCurrentMemberAssignmentKey
+            ConsumerGroupCurrentMemberAssignmentValue
+            ConsumerGroupMemberMetadataKey
+            ConsumerGroupMemberMetadataValue
+            ConsumerGroupMetadataKey
+            ConsumerGroupMetadataValue
+            ConsumerGroupPartitionMetadataKey
+            ConsumerGroupPartitionMetadataValue
+            ConsumerGroupRegularExpressionKey
+            ConsumerGroupRegularExpressionValue
+            ConsumerGroupTargetAssignmentMemberKey
+            ConsumerGroupTargetAssignmentMemberValue
+            ConsumerGroupTargetAssignmentMetadataKey
+            ConsumerGroupTargetAssignmentMetadataValue
+            GroupMetadataKey
+            GroupMetadataValue
+            LegacyOffsetCommitKey
+            LegacyOffsetCommitValue
+            OffsetCommitKey
+            OffsetCommitValue
+            ShareGroupCurrentMemberAssignmentKey
+            ShareGroupCurrentMemberAssignmentValue
+            ShareGroupMemberMetadataKey
+            ShareGroupMemberMetadataValue
+            ShareGroupMetadataKey
+            ShareGroupMetadataValue
+            ShareGroupStatePartitionMetadataKey
+            ShareGroupStatePartitionMetadataValue
+            ShareGroupTargetAssignmentMemberKey
+            ShareGroupTargetAssignmentMemberValue
+            ShareGroupTargetAssignmentMetadataKey
+            ShareGroupTargetAssignmentMetadataValue
+            StreamsGroupCurrentMemberAssignmentKey
+            StreamsGroupCurrentMemberAssignmentValue
+            StreamsGroupMemberMetadataKey
+            StreamsGroupMemberMetadataValue
+            StreamsGroupMetadataKey
+            StreamsGroupMetadataValue
+            StreamsGroupTargetAssignmentMemberKey
+            StreamsGroupTargetAssignmentMemberValue
+            StreamsGroupTargetAssignmentMetadataKey
+            StreamsGroupTargetAssignmentMetadataValue
+            StreamsGroupTopologyKey
+            StreamsGroupTopologyValue
+        }
+    };
+}
 mod coordinator_record;
 pub use coordinator_record::*;

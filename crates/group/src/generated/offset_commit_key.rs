@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `OffsetCommitKey`.
+/// The key of a coordinator record `OffsetCommitKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetCommitKey {
     /// Versions 0.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `OffsetCommitValue`.
+/// The value of a coordinator record `OffsetCommitValue`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetCommitValue {
     /// Versions 0+.

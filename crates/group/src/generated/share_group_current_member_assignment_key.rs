@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupCurrentMemberAssignmentKey`.
+/// The key of a coordinator record `ShareGroupCurrentMemberAssignmentKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupCurrentMemberAssignmentKey {
     /// Versions 0.

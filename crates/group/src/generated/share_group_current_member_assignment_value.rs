@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareGroupCurrentMemberAssignmentValue`.
+/// The value of a coordinator record `ShareGroupCurrentMemberAssignmentValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupCurrentMemberAssignmentValue {
     /// Versions 0+.
@@ -46,7 +46,7 @@ impl Message for ShareGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Part of `ShareGroupCurrentMemberAssignmentValue` `TopicPartitions`.
+/// `TopicPartitions` of [`ShareGroupCurrentMemberAssignmentValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupMemberMetadataKey`.
+/// The key of a coordinator record `ShareGroupMemberMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupMemberMetadataKey {
     /// Versions 0.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupMemberMetadataValue`.
+/// The value of a coordinator record `ShareGroupMemberMetadataValue`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShareGroupMemberMetadataValue {
     /// Versions 0+, may be null in 0+.

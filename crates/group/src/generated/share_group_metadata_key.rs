@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupMetadataKey`.
+/// The key of a coordinator record `ShareGroupMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupMetadataKey {
     /// Versions 0.

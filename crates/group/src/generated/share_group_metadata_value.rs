@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ShareGroupMetadataValue`.
+/// The value of a coordinator record `ShareGroupMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupMetadataValue {
     /// Versions 0+.

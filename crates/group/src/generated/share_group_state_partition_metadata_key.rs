@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupStatePartitionMetadataKey`.
+/// The key of a coordinator record `ShareGroupStatePartitionMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupStatePartitionMetadataKey {
     /// Versions 0.

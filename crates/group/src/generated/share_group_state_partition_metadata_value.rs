@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareGroupStatePartitionMetadataValue`.
+/// The value of a coordinator record `ShareGroupStatePartitionMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupStatePartitionMetadataValue {
     /// Versions 0+.
@@ -49,7 +49,7 @@ impl Message for ShareGroupStatePartitionMetadataValue {
     }
 }
 
-/// Part of `ShareGroupStatePartitionMetadataValue` `TopicPartitionsInfo`.
+/// `TopicPartitionsInfo` of [`ShareGroupStatePartitionMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitionsInfo {
     /// Versions 0+.
@@ -82,7 +82,7 @@ impl TopicPartitionsInfo {
     }
 }
 
-/// Part of `ShareGroupStatePartitionMetadataValue` `TopicInfo`.
+/// `TopicInfo` of [`ShareGroupStatePartitionMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicInfo {
     /// Versions 0+.

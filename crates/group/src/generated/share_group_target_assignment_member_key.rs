@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupTargetAssignmentMemberKey`.
+/// The key of a coordinator record `ShareGroupTargetAssignmentMemberKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupTargetAssignmentMemberKey {
     /// Versions 0.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareGroupTargetAssignmentMemberValue`.
+/// The value of a coordinator record `ShareGroupTargetAssignmentMemberValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupTargetAssignmentMemberValue {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for ShareGroupTargetAssignmentMemberValue {
     }
 }
 
-/// Part of `ShareGroupTargetAssignmentMemberValue` `TopicPartition`.
+/// `TopicPartition` of [`ShareGroupTargetAssignmentMemberValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartition {
     /// Versions 0+.

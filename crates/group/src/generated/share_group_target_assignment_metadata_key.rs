@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupTargetAssignmentMetadataKey`.
+/// The key of a coordinator record `ShareGroupTargetAssignmentMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupTargetAssignmentMetadataKey {
     /// Versions 0.

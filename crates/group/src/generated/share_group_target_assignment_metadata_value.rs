@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ShareGroupTargetAssignmentMetadataValue`.
+/// The value of a coordinator record `ShareGroupTargetAssignmentMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupTargetAssignmentMetadataValue {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupCurrentMemberAssignmentKey`.
+/// The key of a coordinator record `StreamsGroupCurrentMemberAssignmentKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupCurrentMemberAssignmentKey {
     /// Versions 0.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupCurrentMemberAssignmentValue`.
+/// The value of a coordinator record `StreamsGroupCurrentMemberAssignmentValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupCurrentMemberAssignmentValue {
     /// Versions 0+.
@@ -97,7 +97,7 @@ impl Message for StreamsGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Part of `StreamsGroupCurrentMemberAssignmentValue` `TaskIds`.
+/// `TaskIds` of [`StreamsGroupCurrentMemberAssignmentValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskIds {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupMemberMetadataKey`.
+/// The key of a coordinator record `StreamsGroupMemberMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupMemberMetadataKey {
     /// Versions 0.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupMemberMetadataValue`.
+/// The value of a coordinator record `StreamsGroupMemberMetadataValue`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamsGroupMemberMetadataValue {
     /// Versions 0+, may be null in 0+.
@@ -87,7 +87,7 @@ impl Message for StreamsGroupMemberMetadataValue {
     }
 }
 
-/// Part of `StreamsGroupMemberMetadataValue` `Endpoint`.
+/// `Endpoint` of [`StreamsGroupMemberMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
     /// Versions 0+.
@@ -113,7 +113,7 @@ impl Endpoint {
     }
 }
 
-/// Part of `StreamsGroupMemberMetadataValue` `KeyValue`.
+/// `KeyValue` of [`StreamsGroupMemberMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyValue {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupMetadataKey`.
+/// The key of a coordinator record `StreamsGroupMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupMetadataKey {
     /// Versions 0.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupMetadataValue`.
+/// The value of a coordinator record `StreamsGroupMetadataValue`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamsGroupMetadataValue {
     /// Versions 0+.
@@ -149,7 +149,7 @@ impl StreamsGroupMetadataValue {
     }
 }
 
-/// Part of `StreamsGroupMetadataValue` `LastAssignmentConfig`.
+/// `LastAssignmentConfig` of [`StreamsGroupMetadataValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LastAssignmentConfig {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTargetAssignmentMemberKey`.
+/// The key of a coordinator record `StreamsGroupTargetAssignmentMemberKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTargetAssignmentMemberKey {
     /// Versions 0.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTargetAssignmentMemberValue`.
+/// The value of a coordinator record `StreamsGroupTargetAssignmentMemberValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTargetAssignmentMemberValue {
     /// Versions 0+.
@@ -46,7 +46,7 @@ impl Message for StreamsGroupTargetAssignmentMemberValue {
     }
 }
 
-/// Part of `StreamsGroupTargetAssignmentMemberValue` `TaskIds`.
+/// `TaskIds` of [`StreamsGroupTargetAssignmentMemberValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskIds {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTargetAssignmentMetadataKey`.
+/// The key of a coordinator record `StreamsGroupTargetAssignmentMetadataKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTargetAssignmentMetadataKey {
     /// Versions 0.

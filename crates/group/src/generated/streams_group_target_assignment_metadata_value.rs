@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `StreamsGroupTargetAssignmentMetadataValue`.
+/// The value of a coordinator record `StreamsGroupTargetAssignmentMetadataValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTargetAssignmentMetadataValue {
     /// Versions 0+.

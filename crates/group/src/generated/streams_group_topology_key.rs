@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTopologyKey`.
+/// The key of a coordinator record `StreamsGroupTopologyKey`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTopologyKey {
     /// Versions 0.

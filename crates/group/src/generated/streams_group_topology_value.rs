@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTopologyValue`.
+/// The value of a coordinator record `StreamsGroupTopologyValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTopologyValue {
     /// Versions 0+.
@@ -36,7 +36,7 @@ impl Message for StreamsGroupTopologyValue {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue` `Subtopology`.
+/// `Subtopology` of [`StreamsGroupTopologyValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Subtopology {
     /// Versions 0+.
@@ -114,7 +114,7 @@ impl Subtopology {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue` `TopicInfo`.
+/// `TopicInfo` of [`StreamsGroupTopologyValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicInfo {
     /// Versions 0+.
@@ -151,7 +151,7 @@ impl TopicInfo {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue` `CopartitionGroup`.
+/// `CopartitionGroup` of [`StreamsGroupTopologyValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CopartitionGroup {
     /// Versions 0+.
@@ -200,7 +200,7 @@ impl CopartitionGroup {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue` `TopicConfig`.
+/// `TopicConfig` of [`StreamsGroupTopologyValue`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicConfig {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `AbortedTxn`.
+/// The structure `AbortedTxn`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AbortedTxn {
     /// Versions 0+.

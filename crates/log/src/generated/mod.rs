@@ -10,3 +10,14 @@ pub mod aborted_txn;
 pub mod producer_snapshot;
 pub use aborted_txn::AbortedTxn;
 pub use producer_snapshot::ProducerSnapshot;
+
+/// Calls `$m! { Name Name ... }` with the types of all messages in [`generated`](crate::generated).
+#[macro_export]
+macro_rules! for_each_message {
+    ($m:ident) => {
+        $m! {
+            AbortedTxn
+            ProducerSnapshot
+        }
+    };
+}

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ProducerSnapshot`.
+/// The structure `ProducerSnapshot`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProducerSnapshot {
     /// Versions 1.
@@ -34,7 +34,7 @@ impl Message for ProducerSnapshot {
     }
 }
 
-/// Part of `ProducerSnapshot` `ProducerEntry`.
+/// `ProducerEntry` of [`ProducerSnapshot`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProducerEntry {
     /// Versions 1.

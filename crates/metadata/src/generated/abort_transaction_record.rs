@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AbortTransactionRecord`.
+/// The metadata record `AbortTransactionRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AbortTransactionRecord {
     /// Versions 0+, may be null in 0+, tag 0 in 0+, default `null`.

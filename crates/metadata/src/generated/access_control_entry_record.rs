@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `AccessControlEntryRecord`.
+/// The metadata record `AccessControlEntryRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AccessControlEntryRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `BeginTransactionRecord`.
+/// The metadata record `BeginTransactionRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BeginTransactionRecord {
     /// Versions 0+, may be null in 0+, tag 0 in 0+, default `null`.

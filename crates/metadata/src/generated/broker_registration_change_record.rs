@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `BrokerRegistrationChangeRecord`.
+/// The metadata record `BrokerRegistrationChangeRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BrokerRegistrationChangeRecord {
     /// Versions 0+.

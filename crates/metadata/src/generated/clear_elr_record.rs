@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ClearElrRecord`.
+/// The metadata record `ClearElrRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClearElrRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ClientQuotaRecord`.
+/// The metadata record `ClientQuotaRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClientQuotaRecord {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for ClientQuotaRecord {
     }
 }
 
-/// Part of `ClientQuotaRecord` `EntityData`.
+/// `EntityData` of [`ClientQuotaRecord`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConfigRecord`.
+/// The metadata record `ConfigRecord`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigRecord {
     /// Versions 0+.

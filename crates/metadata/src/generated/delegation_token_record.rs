@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DelegationTokenRecord`.
+/// The metadata record `DelegationTokenRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DelegationTokenRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `EndTransactionRecord`.
+/// The metadata record `EndTransactionRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndTransactionRecord {}
 

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `FeatureLevelRecord`.
+/// The metadata record `FeatureLevelRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FeatureLevelRecord {
     /// Versions 0+.

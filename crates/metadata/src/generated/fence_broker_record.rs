@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `FenceBrokerRecord`.
+/// The metadata record `FenceBrokerRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FenceBrokerRecord {
     /// Versions 0+.

@@ -60,5 +60,41 @@ pub use unregister_broker_record::UnregisterBrokerRecord;
 pub use unregister_controller_record::UnregisterControllerRecord;
 pub use user_scram_credential_record::UserScramCredentialRecord;
 pub use zk_migration_state_record::ZkMigrationStateRecord;
+
+/// Calls `$m! { Name Name ... }` with the types of all messages in [`generated`](crate::generated).
+#[macro_export]
+macro_rules! for_each_message {
+    ($m:ident) => {
+        $m! {
+            AbortTransactionRecord
+            AccessControlEntryRecord
+            BeginTransactionRecord
+            BrokerRegistrationChangeRecord
+            ClearElrRecord
+            ClientQuotaRecord
+            ConfigRecord
+            DelegationTokenRecord
+            EndTransactionRecord
+            FeatureLevelRecord
+            FenceBrokerRecord
+            NoOpRecord
+            PartitionChangeRecord
+            PartitionRecord
+            ProducerIdsRecord
+            RegisterBrokerRecord
+            RegisterControllerRecord
+            RemoveAccessControlEntryRecord
+            RemoveDelegationTokenRecord
+            RemoveTopicRecord
+            RemoveUserScramCredentialRecord
+            TopicRecord
+            UnfenceBrokerRecord
+            UnregisterBrokerRecord
+            UnregisterControllerRecord
+            UserScramCredentialRecord
+            ZkMigrationStateRecord
+        }
+    };
+}
 mod metadata_record;
 pub use metadata_record::*;

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `NoOpRecord`.
+/// The metadata record `NoOpRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NoOpRecord {}
 

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `PartitionChangeRecord`.
+/// The metadata record `PartitionChangeRecord`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionChangeRecord {
     /// Versions 0+, default `-1`.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `PartitionRecord`.
+/// The metadata record `PartitionRecord`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionRecord {
     /// Versions 0+, default `-1`.

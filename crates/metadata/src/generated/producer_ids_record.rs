@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ProducerIdsRecord`.
+/// The metadata record `ProducerIdsRecord`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProducerIdsRecord {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `RegisterBrokerRecord`.
+/// The metadata record `RegisterBrokerRecord`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegisterBrokerRecord {
     /// Versions 0+.
@@ -161,7 +161,7 @@ impl RegisterBrokerRecord {
     }
 }
 
-/// Part of `RegisterBrokerRecord` `BrokerEndpoint`.
+/// `BrokerEndpoint` of [`RegisterBrokerRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BrokerEndpoint {
     /// Versions 0+.
@@ -195,7 +195,7 @@ impl BrokerEndpoint {
     }
 }
 
-/// Part of `RegisterBrokerRecord` `BrokerFeature`.
+/// `BrokerFeature` of [`RegisterBrokerRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BrokerFeature {
     /// Versions 0+.

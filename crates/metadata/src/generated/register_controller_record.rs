@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `RegisterControllerRecord`.
+/// The metadata record `RegisterControllerRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RegisterControllerRecord {
     /// Versions 0+.
@@ -52,7 +52,7 @@ impl Message for RegisterControllerRecord {
     }
 }
 
-/// Part of `RegisterControllerRecord` `ControllerEndpoint`.
+/// `ControllerEndpoint` of [`RegisterControllerRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControllerEndpoint {
     /// Versions 0+.
@@ -86,7 +86,7 @@ impl ControllerEndpoint {
     }
 }
 
-/// Part of `RegisterControllerRecord` `ControllerFeature`.
+/// `ControllerFeature` of [`RegisterControllerRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControllerFeature {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `RemoveAccessControlEntryRecord`.
+/// The metadata record `RemoveAccessControlEntryRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoveAccessControlEntryRecord {
     /// Versions 0+.

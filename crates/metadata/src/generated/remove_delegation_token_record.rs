@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `RemoveDelegationTokenRecord`.
+/// The metadata record `RemoveDelegationTokenRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoveDelegationTokenRecord {
     /// Versions 0+.

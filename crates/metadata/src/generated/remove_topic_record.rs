@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `RemoveTopicRecord`.
+/// The metadata record `RemoveTopicRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoveTopicRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `RemoveUserScramCredentialRecord`.
+/// The metadata record `RemoveUserScramCredentialRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoveUserScramCredentialRecord {
     /// Versions 0+.

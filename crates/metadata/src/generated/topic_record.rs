@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `TopicRecord`.
+/// The metadata record `TopicRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicRecord {
     /// Versions 0+.

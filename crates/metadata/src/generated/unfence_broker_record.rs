@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `UnfenceBrokerRecord`.
+/// The metadata record `UnfenceBrokerRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnfenceBrokerRecord {
     /// Versions 0+.

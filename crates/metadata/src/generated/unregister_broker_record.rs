@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `UnregisterBrokerRecord`.
+/// The metadata record `UnregisterBrokerRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnregisterBrokerRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `UnregisterControllerRecord`.
+/// The metadata record `UnregisterControllerRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnregisterControllerRecord {
     /// Versions 0+.

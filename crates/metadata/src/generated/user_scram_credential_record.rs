@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `UserScramCredentialRecord`.
+/// The metadata record `UserScramCredentialRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserScramCredentialRecord {
     /// Versions 0+.

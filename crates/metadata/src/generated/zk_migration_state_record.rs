@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ZkMigrationStateRecord`.
+/// The metadata record `ZkMigrationStateRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ZkMigrationStateRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AddPartitionsToTxnRequest`.
+/// The request `AddPartitionsToTxnRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnRequest {
     /// Versions 4+.
@@ -25,7 +25,7 @@ impl Message for AddPartitionsToTxnRequest {
         wire::check_decode(Self::NAME, version, Self::VERSIONS)?;
         let mut value = Self::default();
         if version >= 4 {
-            value.transactions = wire::array(r, "Transactions", version >= 3, 0, |r| {
+            value.transactions = wire::array(r, "Transactions", version >= 3, 14, |r| {
                 AddPartitionsToTxnTransaction::decode(r, version)
             })?;
         }
@@ -102,7 +102,7 @@ impl Message for AddPartitionsToTxnRequest {
     }
 }
 
-/// Part of `AddPartitionsToTxnRequest` `AddPartitionsToTxnTransaction`.
+/// `AddPartitionsToTxnTransaction` of [`AddPartitionsToTxnRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnTransaction {
     /// Versions 4+.
@@ -183,7 +183,7 @@ impl AddPartitionsToTxnTransaction {
     }
 }
 
-/// Part of `AddPartitionsToTxnRequest` `AddPartitionsToTxnTopic`.
+/// `AddPartitionsToTxnTopic` of [`AddPartitionsToTxnRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnTopic {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AddPartitionsToTxnResponse`.
+/// The response `AddPartitionsToTxnResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnResponse {
     /// Versions 0+.
@@ -28,7 +28,7 @@ impl Message for AddPartitionsToTxnResponse {
         }
         if version >= 4 {
             value.results_by_transaction =
-                wire::array(r, "ResultsByTransaction", version >= 3, 0, |r| {
+                wire::array(r, "ResultsByTransaction", version >= 3, 3, |r| {
                     AddPartitionsToTxnResult::decode(r, version)
                 })?;
         }
@@ -81,7 +81,7 @@ impl Message for AddPartitionsToTxnResponse {
     }
 }
 
-/// Part of `AddPartitionsToTxnResponse` `AddPartitionsToTxnResult`.
+/// `AddPartitionsToTxnResult` of [`AddPartitionsToTxnResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnResult {
     /// Versions 4+.
@@ -129,7 +129,7 @@ impl AddPartitionsToTxnResult {
     }
 }
 
-/// Part of `AddPartitionsToTxnResponse` `AddPartitionsToTxnTopicResult`.
+/// `AddPartitionsToTxnTopicResult` of [`AddPartitionsToTxnResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnTopicResult {
     /// Versions 0+.
@@ -167,7 +167,7 @@ impl AddPartitionsToTxnTopicResult {
     }
 }
 
-/// Part of `AddPartitionsToTxnResponse` `AddPartitionsToTxnPartitionResult`.
+/// `AddPartitionsToTxnPartitionResult` of [`AddPartitionsToTxnResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddPartitionsToTxnPartitionResult {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `AddRaftVoterRequest`.
+/// The request `AddRaftVoterRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddRaftVoterRequest {
     /// Versions 0+, may be null in 0+.
@@ -72,7 +72,7 @@ impl Message for AddRaftVoterRequest {
     }
 }
 
-/// Part of `AddRaftVoterRequest` `Listener`.
+/// `Listener` of [`AddRaftVoterRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listener {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AddRaftVoterResponse`.
+/// The response `AddRaftVoterResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddRaftVoterResponse {
     /// Versions 0+.

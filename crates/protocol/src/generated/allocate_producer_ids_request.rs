@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `AllocateProducerIdsRequest`.
+/// The request `AllocateProducerIdsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllocateProducerIdsRequest {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `AllocateProducerIdsResponse`.
+/// The response `AllocateProducerIdsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AllocateProducerIdsResponse {
     /// Versions 0+.

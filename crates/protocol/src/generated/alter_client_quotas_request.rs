@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterClientQuotasRequest`.
+/// The request `AlterClientQuotasRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterClientQuotasRequest {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for AlterClientQuotasRequest {
     }
 }
 
-/// Part of `AlterClientQuotasRequest` `EntryData`.
+/// `EntryData` of [`AlterClientQuotasRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EntryData {
     /// Versions 0+.
@@ -75,7 +75,7 @@ impl EntryData {
     }
 }
 
-/// Part of `AlterClientQuotasRequest` `EntityData`.
+/// `EntityData` of [`AlterClientQuotasRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData {
     /// Versions 0+.
@@ -111,7 +111,7 @@ impl EntityData {
     }
 }
 
-/// Part of `AlterClientQuotasRequest` `OpData`.
+/// `OpData` of [`AlterClientQuotasRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OpData {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterClientQuotasResponse`.
+/// The response `AlterClientQuotasResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterClientQuotasResponse {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for AlterClientQuotasResponse {
     }
 }
 
-/// Part of `AlterClientQuotasResponse` `EntryData`.
+/// `EntryData` of [`AlterClientQuotasResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryData {
     /// Versions 0+.
@@ -83,7 +83,7 @@ impl EntryData {
     }
 }
 
-/// Part of `AlterClientQuotasResponse` `EntityData`.
+/// `EntityData` of [`AlterClientQuotasResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData {
     /// Versions 0+.

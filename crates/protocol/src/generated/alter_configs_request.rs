@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterConfigsRequest`.
+/// The request `AlterConfigsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterConfigsRequest {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for AlterConfigsRequest {
     }
 }
 
-/// Part of `AlterConfigsRequest` `AlterConfigsResource`.
+/// `AlterConfigsResource` of [`AlterConfigsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterConfigsResource {
     /// Versions 0+.
@@ -78,7 +78,7 @@ impl AlterConfigsResource {
     }
 }
 
-/// Part of `AlterConfigsRequest` `AlterableConfig`.
+/// `AlterableConfig` of [`AlterConfigsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterableConfig {
     /// Versions 0+.

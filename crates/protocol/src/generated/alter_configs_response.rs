@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterConfigsResponse`.
+/// The response `AlterConfigsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterConfigsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for AlterConfigsResponse {
     }
 }
 
-/// Part of `AlterConfigsResponse` `AlterConfigsResourceResponse`.
+/// `AlterConfigsResourceResponse` of [`AlterConfigsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterConfigsResourceResponse {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterPartitionReassignmentsRequest`.
+/// The request `AlterPartitionReassignmentsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterPartitionReassignmentsRequest {
     /// Versions 0+, default `60000`.
@@ -55,7 +55,7 @@ impl Message for AlterPartitionReassignmentsRequest {
     }
 }
 
-/// Part of `AlterPartitionReassignmentsRequest` `ReassignableTopic`.
+/// `ReassignableTopic` of [`AlterPartitionReassignmentsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReassignableTopic {
     /// Versions 0+.
@@ -84,7 +84,7 @@ impl ReassignableTopic {
     }
 }
 
-/// Part of `AlterPartitionReassignmentsRequest` `ReassignablePartition`.
+/// `ReassignablePartition` of [`AlterPartitionReassignmentsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReassignablePartition {
     /// Versions 0+.

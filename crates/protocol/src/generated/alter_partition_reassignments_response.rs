@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterPartitionReassignmentsResponse`.
+/// The response `AlterPartitionReassignmentsResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterPartitionReassignmentsResponse {
     /// Versions 0+.
@@ -65,7 +65,7 @@ impl Message for AlterPartitionReassignmentsResponse {
     }
 }
 
-/// Part of `AlterPartitionReassignmentsResponse` `ReassignableTopicResponse`.
+/// `ReassignableTopicResponse` of [`AlterPartitionReassignmentsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReassignableTopicResponse {
     /// Versions 0+.
@@ -95,7 +95,7 @@ impl ReassignableTopicResponse {
     }
 }
 
-/// Part of `AlterPartitionReassignmentsResponse` `ReassignablePartitionResponse`.
+/// `ReassignablePartitionResponse` of [`AlterPartitionReassignmentsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReassignablePartitionResponse {
     /// Versions 0+.

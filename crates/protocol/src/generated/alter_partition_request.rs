@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `AlterPartitionRequest`.
+/// The request `AlterPartitionRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterPartitionRequest {
     /// Versions 0+.
@@ -44,7 +44,7 @@ impl Message for AlterPartitionRequest {
     }
 }
 
-/// Part of `AlterPartitionRequest` `TopicData`.
+/// `TopicData` of [`AlterPartitionRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 2+, dropped elsewhere.
@@ -73,7 +73,7 @@ impl TopicData {
     }
 }
 
-/// Part of `AlterPartitionRequest` `PartitionData`.
+/// `PartitionData` of [`AlterPartitionRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -100,7 +100,7 @@ impl PartitionData {
         }
         if version >= 3 {
             value.new_isr_with_epochs =
-                wire::array(r, "NewIsrWithEpochs", true, 1, |r| BrokerState::decode(r, version))?;
+                wire::array(r, "NewIsrWithEpochs", true, 13, |r| BrokerState::decode(r, version))?;
         }
         value.leader_recovery_state = r.i8("LeaderRecoveryState")?;
         value.partition_epoch = r.i32("PartitionEpoch")?;
@@ -139,7 +139,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `AlterPartitionRequest` `BrokerState`.
+/// `BrokerState` of [`AlterPartitionRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerState {
     /// Versions 3+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `AlterPartitionResponse`.
+/// The response `AlterPartitionResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterPartitionResponse {
     /// Versions 0+.
@@ -38,7 +38,7 @@ impl Message for AlterPartitionResponse {
     }
 }
 
-/// Part of `AlterPartitionResponse` `TopicData`.
+/// `TopicData` of [`AlterPartitionResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 2+, dropped elsewhere.
@@ -67,7 +67,7 @@ impl TopicData {
     }
 }
 
-/// Part of `AlterPartitionResponse` `PartitionData`.
+/// `PartitionData` of [`AlterPartitionResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

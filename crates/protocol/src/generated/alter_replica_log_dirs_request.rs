@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterReplicaLogDirsRequest`.
+/// The request `AlterReplicaLogDirsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterReplicaLogDirsRequest {
     /// Versions 0+.
@@ -36,7 +36,7 @@ impl Message for AlterReplicaLogDirsRequest {
     }
 }
 
-/// Part of `AlterReplicaLogDirsRequest` `AlterReplicaLogDir`.
+/// `AlterReplicaLogDir` of [`AlterReplicaLogDirsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterReplicaLogDir {
     /// Versions 0+.
@@ -70,7 +70,7 @@ impl AlterReplicaLogDir {
     }
 }
 
-/// Part of `AlterReplicaLogDirsRequest` `AlterReplicaLogDirTopic`.
+/// `AlterReplicaLogDirTopic` of [`AlterReplicaLogDirsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterReplicaLogDirTopic {
     /// Versions 0+.

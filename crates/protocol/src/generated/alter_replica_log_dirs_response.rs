@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterReplicaLogDirsResponse`.
+/// The response `AlterReplicaLogDirsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterReplicaLogDirsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for AlterReplicaLogDirsResponse {
     }
 }
 
-/// Part of `AlterReplicaLogDirsResponse` `AlterReplicaLogDirTopicResult`.
+/// `AlterReplicaLogDirTopicResult` of [`AlterReplicaLogDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterReplicaLogDirTopicResult {
     /// Versions 0+.
@@ -75,7 +75,7 @@ impl AlterReplicaLogDirTopicResult {
     }
 }
 
-/// Part of `AlterReplicaLogDirsResponse` `AlterReplicaLogDirPartitionResult`.
+/// `AlterReplicaLogDirPartitionResult` of [`AlterReplicaLogDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterReplicaLogDirPartitionResult {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterShareGroupOffsetsRequest`.
+/// The request `AlterShareGroupOffsetsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterShareGroupOffsetsRequest {
     /// Versions 0+.
@@ -35,7 +35,7 @@ impl Message for AlterShareGroupOffsetsRequest {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsRequest` `AlterShareGroupOffsetsRequestTopic`.
+/// `AlterShareGroupOffsetsRequestTopic` of [`AlterShareGroupOffsetsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterShareGroupOffsetsRequestTopic {
     /// Versions 0+.
@@ -65,7 +65,7 @@ impl AlterShareGroupOffsetsRequestTopic {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsRequest` `AlterShareGroupOffsetsRequestPartition`.
+/// `AlterShareGroupOffsetsRequestPartition` of [`AlterShareGroupOffsetsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterShareGroupOffsetsRequestPartition {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `AlterShareGroupOffsetsResponse`.
+/// The response `AlterShareGroupOffsetsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterShareGroupOffsetsResponse {
     /// Versions 0+.
@@ -46,7 +46,7 @@ impl Message for AlterShareGroupOffsetsResponse {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsResponse` `AlterShareGroupOffsetsResponseTopic`.
+/// `AlterShareGroupOffsetsResponseTopic` of [`AlterShareGroupOffsetsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterShareGroupOffsetsResponseTopic {
     /// Versions 0+.
@@ -80,7 +80,7 @@ impl AlterShareGroupOffsetsResponseTopic {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsResponse` `AlterShareGroupOffsetsResponsePartition`.
+/// `AlterShareGroupOffsetsResponsePartition` of [`AlterShareGroupOffsetsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterShareGroupOffsetsResponsePartition {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterUserScramCredentialsRequest`.
+/// The request `AlterUserScramCredentialsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterUserScramCredentialsRequest {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for AlterUserScramCredentialsRequest {
     }
 }
 
-/// Part of `AlterUserScramCredentialsRequest` `ScramCredentialDeletion`.
+/// `ScramCredentialDeletion` of [`AlterUserScramCredentialsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScramCredentialDeletion {
     /// Versions 0+.
@@ -67,7 +67,7 @@ impl ScramCredentialDeletion {
     }
 }
 
-/// Part of `AlterUserScramCredentialsRequest` `ScramCredentialUpsertion`.
+/// `ScramCredentialUpsertion` of [`AlterUserScramCredentialsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScramCredentialUpsertion {
     /// Versions 0+.

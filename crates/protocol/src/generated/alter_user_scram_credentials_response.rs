@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `AlterUserScramCredentialsResponse`.
+/// The response `AlterUserScramCredentialsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterUserScramCredentialsResponse {
     /// Versions 0+.
@@ -37,7 +37,7 @@ impl Message for AlterUserScramCredentialsResponse {
     }
 }
 
-/// Part of `AlterUserScramCredentialsResponse` `AlterUserScramCredentialsResult`.
+/// `AlterUserScramCredentialsResult` of [`AlterUserScramCredentialsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterUserScramCredentialsResult {
     /// Versions 0+.

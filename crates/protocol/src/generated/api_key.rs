@@ -325,10 +325,11 @@ impl ApiKey {
     }
 
     fn facts(self) -> &'static Facts {
-        // The table has a row for each variant, in the same order.
-        match FACTS.binary_search_by_key(&self.key(), |facts| facts.api.key()) {
-            Ok(at) => FACTS.get(at).unwrap_or(&FACTS[0]),
-            Err(_) => unreachable!("every API has its row"),
+        // The table has a row for each variant, in order of the keys.
+        let row = FACTS.binary_search_by_key(&self.key(), |facts| facts.api.key());
+        match row.ok().and_then(|row| FACTS.get(row)) {
+            Some(facts) => facts,
+            None => unreachable!("every API has its row"),
         }
     }
 

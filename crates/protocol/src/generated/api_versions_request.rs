@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ApiVersionsRequest`.
+/// The request `ApiVersionsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiVersionsRequest {
     /// Versions 3+, dropped elsewhere.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ApiVersionsResponse`.
+/// The response `ApiVersionsResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiVersionsResponse {
     /// Versions 0+.
@@ -53,14 +53,14 @@ impl Message for ApiVersionsResponse {
                 match tag {
                     0 => {
                         value.supported_features =
-                            wire::array(r, "SupportedFeatures", version >= 3, 0, |r| {
+                            wire::array(r, "SupportedFeatures", version >= 3, 6, |r| {
                                 SupportedFeatureKey::decode(r, version)
                             })?
                     }
                     1 => value.finalized_features_epoch = r.i64("FinalizedFeaturesEpoch")?,
                     2 => {
                         value.finalized_features =
-                            wire::array(r, "FinalizedFeatures", version >= 3, 0, |r| {
+                            wire::array(r, "FinalizedFeatures", version >= 3, 6, |r| {
                                 FinalizedFeatureKey::decode(r, version)
                             })?
                     }
@@ -157,7 +157,7 @@ impl ApiVersionsResponse {
     }
 }
 
-/// Part of `ApiVersionsResponse` `ApiVersion`.
+/// `ApiVersion` of [`ApiVersionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ApiVersion {
     /// Versions 0+.
@@ -191,7 +191,7 @@ impl ApiVersion {
     }
 }
 
-/// Part of `ApiVersionsResponse` `SupportedFeatureKey`.
+/// `SupportedFeatureKey` of [`ApiVersionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SupportedFeatureKey {
     /// Versions 3+.
@@ -246,7 +246,7 @@ impl SupportedFeatureKey {
     }
 }
 
-/// Part of `ApiVersionsResponse` `FinalizedFeatureKey`.
+/// `FinalizedFeatureKey` of [`ApiVersionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FinalizedFeatureKey {
     /// Versions 3+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `AssignReplicasToDirsRequest`.
+/// The request `AssignReplicasToDirsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AssignReplicasToDirsRequest {
     /// Versions 0+.
@@ -47,7 +47,7 @@ impl Message for AssignReplicasToDirsRequest {
     }
 }
 
-/// Part of `AssignReplicasToDirsRequest` `DirectoryData`.
+/// `DirectoryData` of [`AssignReplicasToDirsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DirectoryData {
     /// Versions 0+.
@@ -73,7 +73,7 @@ impl DirectoryData {
     }
 }
 
-/// Part of `AssignReplicasToDirsRequest` `TopicData`.
+/// `TopicData` of [`AssignReplicasToDirsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -102,7 +102,7 @@ impl TopicData {
     }
 }
 
-/// Part of `AssignReplicasToDirsRequest` `PartitionData`.
+/// `PartitionData` of [`AssignReplicasToDirsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `AssignReplicasToDirsResponse`.
+/// The response `AssignReplicasToDirsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AssignReplicasToDirsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for AssignReplicasToDirsResponse {
     }
 }
 
-/// Part of `AssignReplicasToDirsResponse` `DirectoryData`.
+/// `DirectoryData` of [`AssignReplicasToDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DirectoryData {
     /// Versions 0+.
@@ -67,7 +67,7 @@ impl DirectoryData {
     }
 }
 
-/// Part of `AssignReplicasToDirsResponse` `TopicData`.
+/// `TopicData` of [`AssignReplicasToDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -96,7 +96,7 @@ impl TopicData {
     }
 }
 
-/// Part of `AssignReplicasToDirsResponse` `PartitionData`.
+/// `PartitionData` of [`AssignReplicasToDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

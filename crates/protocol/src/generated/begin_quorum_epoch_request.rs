@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `BeginQuorumEpochRequest`.
+/// The request `BeginQuorumEpochRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeginQuorumEpochRequest {
     /// Versions 0+, may be null in 0+, default `null`.
@@ -41,7 +41,7 @@ impl Message for BeginQuorumEpochRequest {
         value.topics =
             wire::array(r, "Topics", version >= 1, 3, |r| TopicData::decode(r, version))?;
         if version >= 1 {
-            value.leader_endpoints = wire::array(r, "LeaderEndpoints", version >= 1, 0, |r| {
+            value.leader_endpoints = wire::array(r, "LeaderEndpoints", version >= 1, 5, |r| {
                 LeaderEndpoint::decode(r, version)
             })?;
         }
@@ -76,7 +76,7 @@ impl Message for BeginQuorumEpochRequest {
     }
 }
 
-/// Part of `BeginQuorumEpochRequest` `TopicData`.
+/// `TopicData` of [`BeginQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -109,7 +109,7 @@ impl TopicData {
     }
 }
 
-/// Part of `BeginQuorumEpochRequest` `PartitionData`.
+/// `PartitionData` of [`BeginQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -151,7 +151,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `BeginQuorumEpochRequest` `LeaderEndpoint`.
+/// `LeaderEndpoint` of [`BeginQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderEndpoint {
     /// Versions 1+.

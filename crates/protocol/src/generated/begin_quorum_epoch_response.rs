@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `BeginQuorumEpochResponse`.
+/// The response `BeginQuorumEpochResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BeginQuorumEpochResponse {
     /// Versions 0+.
@@ -28,7 +28,7 @@ impl Message for BeginQuorumEpochResponse {
                 match tag {
                     0 => {
                         value.node_endpoints =
-                            wire::array(r, "NodeEndpoints", version >= 1, 0, |r| {
+                            wire::array(r, "NodeEndpoints", version >= 1, 8, |r| {
                                 NodeEndpoint::decode(r, version)
                             })?
                     }
@@ -72,7 +72,7 @@ impl BeginQuorumEpochResponse {
     }
 }
 
-/// Part of `BeginQuorumEpochResponse` `TopicData`.
+/// `TopicData` of [`BeginQuorumEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -105,7 +105,7 @@ impl TopicData {
     }
 }
 
-/// Part of `BeginQuorumEpochResponse` `PartitionData`.
+/// `PartitionData` of [`BeginQuorumEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -143,7 +143,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `BeginQuorumEpochResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`BeginQuorumEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 1+.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `BrokerHeartbeatRequest`.
+/// The request `BrokerHeartbeatRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerHeartbeatRequest {
     /// Versions 0+.

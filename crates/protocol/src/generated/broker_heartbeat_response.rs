@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `BrokerHeartbeatResponse`.
+/// The response `BrokerHeartbeatResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerHeartbeatResponse {
     /// Versions 0+.

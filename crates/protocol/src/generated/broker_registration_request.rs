@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `BrokerRegistrationRequest`.
+/// The request `BrokerRegistrationRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerRegistrationRequest {
     /// Versions 0+.
@@ -101,7 +101,7 @@ impl Message for BrokerRegistrationRequest {
     }
 }
 
-/// Part of `BrokerRegistrationRequest` `Listener`.
+/// `Listener` of [`BrokerRegistrationRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listener {
     /// Versions 0+.
@@ -135,7 +135,7 @@ impl Listener {
     }
 }
 
-/// Part of `BrokerRegistrationRequest` `Feature`.
+/// `Feature` of [`BrokerRegistrationRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feature {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `BrokerRegistrationResponse`.
+/// The response `BrokerRegistrationResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerRegistrationResponse {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ConsumerGroupDescribeResponse`.
+/// The response `ConsumerGroupDescribeResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupDescribeResponse {
     /// Versions 0+.
@@ -34,7 +34,7 @@ impl Message for ConsumerGroupDescribeResponse {
     }
 }
 
-/// Part of `ConsumerGroupDescribeResponse` `DescribedGroup`.
+/// `DescribedGroup` of [`ConsumerGroupDescribeResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedGroup {
     /// Versions 0+.
@@ -106,7 +106,7 @@ impl DescribedGroup {
     }
 }
 
-/// Part of `ConsumerGroupDescribeResponse` `Member`.
+/// `Member` of [`ConsumerGroupDescribeResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Versions 0+.
@@ -203,7 +203,7 @@ impl Member {
     }
 }
 
-/// Part of `ConsumerGroupDescribeResponse` `Assignment`.
+/// `Assignment` of [`ConsumerGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// Versions 0+.
@@ -228,7 +228,7 @@ impl Assignment {
     }
 }
 
-/// Part of `ConsumerGroupDescribeResponse` `TopicPartitions`.
+/// `TopicPartitions` of [`ConsumerGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

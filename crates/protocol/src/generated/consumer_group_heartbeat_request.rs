@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ConsumerGroupHeartbeatRequest`.
+/// The request `ConsumerGroupHeartbeatRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerGroupHeartbeatRequest {
     /// Versions 0+.
@@ -114,7 +114,7 @@ impl Message for ConsumerGroupHeartbeatRequest {
     }
 }
 
-/// Part of `ConsumerGroupHeartbeatRequest` `TopicPartitions`.
+/// `TopicPartitions` of [`ConsumerGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

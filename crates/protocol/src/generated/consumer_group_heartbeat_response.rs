@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ConsumerGroupHeartbeatResponse`.
+/// The response `ConsumerGroupHeartbeatResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroupHeartbeatResponse {
     /// Versions 0+.
@@ -61,7 +61,7 @@ impl Message for ConsumerGroupHeartbeatResponse {
     }
 }
 
-/// Part of `ConsumerGroupHeartbeatResponse` `Assignment`.
+/// `Assignment` of [`ConsumerGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// Versions 0+.
@@ -86,7 +86,7 @@ impl Assignment {
     }
 }
 
-/// Part of `ConsumerGroupHeartbeatResponse` `TopicPartitions`.
+/// `TopicPartitions` of [`ConsumerGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

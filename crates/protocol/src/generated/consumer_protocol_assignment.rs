@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerProtocolAssignment`.
+/// The structure `ConsumerProtocolAssignment`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerProtocolAssignment {
     /// Versions 0+.
@@ -39,7 +39,7 @@ impl Message for ConsumerProtocolAssignment {
     }
 }
 
-/// Part of `ConsumerProtocolAssignment` `TopicPartition`.
+/// `TopicPartition` of [`ConsumerProtocolAssignment`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartition {
     /// Versions 0+.

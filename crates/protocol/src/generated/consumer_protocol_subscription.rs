@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ConsumerProtocolSubscription`.
+/// The structure `ConsumerProtocolSubscription`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerProtocolSubscription {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for ConsumerProtocolSubscription {
         value.topics = wire::array(r, "Topics", false, 2, |r| wire::string(r, "Topics", false))?;
         value.user_data = wire::nullable_bytes(r, "UserData", false)?;
         if version >= 1 {
-            value.owned_partitions = wire::array(r, "OwnedPartitions", false, 0, |r| {
+            value.owned_partitions = wire::array(r, "OwnedPartitions", false, 6, |r| {
                 TopicPartition::decode(r, version)
             })?;
         }
@@ -74,7 +74,7 @@ impl Message for ConsumerProtocolSubscription {
     }
 }
 
-/// Part of `ConsumerProtocolSubscription` `TopicPartition`.
+/// `TopicPartition` of [`ConsumerProtocolSubscription`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartition {
     /// Versions 1+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ControlledShutdownRequest`.
+/// The request `ControlledShutdownRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControlledShutdownRequest {}
 

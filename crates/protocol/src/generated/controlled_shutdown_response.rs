@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ControlledShutdownResponse`.
+/// The response `ControlledShutdownResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControlledShutdownResponse {}
 

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ControllerRegistrationRequest`.
+/// The request `ControllerRegistrationRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControllerRegistrationRequest {
     /// Versions 0+.
@@ -50,7 +50,7 @@ impl Message for ControllerRegistrationRequest {
     }
 }
 
-/// Part of `ControllerRegistrationRequest` `Listener`.
+/// `Listener` of [`ControllerRegistrationRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listener {
     /// Versions 0+.
@@ -84,7 +84,7 @@ impl Listener {
     }
 }
 
-/// Part of `ControllerRegistrationRequest` `Feature`.
+/// `Feature` of [`ControllerRegistrationRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feature {
     /// Versions 0+.

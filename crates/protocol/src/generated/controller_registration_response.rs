@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ControllerRegistrationResponse`.
+/// The response `ControllerRegistrationResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ControllerRegistrationResponse {
     /// Versions 0+.

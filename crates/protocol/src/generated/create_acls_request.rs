@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `CreateAclsRequest`.
+/// The request `CreateAclsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateAclsRequest {
     /// Versions 0+.
@@ -36,7 +36,7 @@ impl Message for CreateAclsRequest {
     }
 }
 
-/// Part of `CreateAclsRequest` `AclCreation`.
+/// `AclCreation` of [`CreateAclsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AclCreation {
     /// Versions 0+.

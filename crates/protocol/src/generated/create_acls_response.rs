@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `CreateAclsResponse`.
+/// The response `CreateAclsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateAclsResponse {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for CreateAclsResponse {
     }
 }
 
-/// Part of `CreateAclsResponse` `AclCreationResult`.
+/// `AclCreationResult` of [`CreateAclsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AclCreationResult {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `CreateDelegationTokenRequest`.
+/// The request `CreateDelegationTokenRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreateDelegationTokenRequest {
     /// Versions 3+, may be null in 3+.
@@ -85,7 +85,7 @@ impl Message for CreateDelegationTokenRequest {
     }
 }
 
-/// Part of `CreateDelegationTokenRequest` `CreatableRenewers`.
+/// `CreatableRenewers` of [`CreateDelegationTokenRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatableRenewers {
     /// Versions 0+.

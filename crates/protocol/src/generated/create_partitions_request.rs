@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `CreatePartitionsRequest`.
+/// The request `CreatePartitionsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatePartitionsRequest {
     /// Versions 0+.
@@ -45,7 +45,7 @@ impl Message for CreatePartitionsRequest {
     }
 }
 
-/// Part of `CreatePartitionsRequest` `CreatePartitionsTopic`.
+/// `CreatePartitionsTopic` of [`CreatePartitionsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatePartitionsTopic {
     /// Versions 0+.
@@ -94,7 +94,7 @@ impl CreatePartitionsTopic {
     }
 }
 
-/// Part of `CreatePartitionsRequest` `CreatePartitionsAssignment`.
+/// `CreatePartitionsAssignment` of [`CreatePartitionsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatePartitionsAssignment {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `CreatePartitionsResponse`.
+/// The response `CreatePartitionsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatePartitionsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for CreatePartitionsResponse {
     }
 }
 
-/// Part of `CreatePartitionsResponse` `CreatePartitionsTopicResult`.
+/// `CreatePartitionsTopicResult` of [`CreatePartitionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatePartitionsTopicResult {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `CreateTopicsRequest`.
+/// The request `CreateTopicsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreateTopicsRequest {
     /// Versions 0+.
@@ -50,7 +50,7 @@ impl Message for CreateTopicsRequest {
     }
 }
 
-/// Part of `CreateTopicsRequest` `CreatableTopic`.
+/// `CreatableTopic` of [`CreateTopicsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatableTopic {
     /// Versions 0+.
@@ -100,7 +100,7 @@ impl CreatableTopic {
     }
 }
 
-/// Part of `CreateTopicsRequest` `CreatableReplicaAssignment`.
+/// `CreatableReplicaAssignment` of [`CreateTopicsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreatableReplicaAssignment {
     /// Versions 0+.
@@ -133,7 +133,7 @@ impl CreatableReplicaAssignment {
     }
 }
 
-/// Part of `CreateTopicsRequest` `CreatableTopicConfig`.
+/// `CreatableTopicConfig` of [`CreateTopicsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatableTopicConfig {
     /// Versions 0+.

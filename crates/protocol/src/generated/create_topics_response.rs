@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `CreateTopicsResponse`.
+/// The response `CreateTopicsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateTopicsResponse {
     /// Versions 2+, dropped elsewhere.
@@ -42,7 +42,7 @@ impl Message for CreateTopicsResponse {
     }
 }
 
-/// Part of `CreateTopicsResponse` `CreatableTopicResult`.
+/// `CreatableTopicResult` of [`CreateTopicsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatableTopicResult {
     /// Versions 0+.
@@ -94,7 +94,7 @@ impl CreatableTopicResult {
             value.replication_factor = r.i16("ReplicationFactor")?;
         }
         if version >= 5 {
-            value.configs = wire::nullable_array(r, "Configs", version >= 5, 0, |r| {
+            value.configs = wire::nullable_array(r, "Configs", version >= 5, 6, |r| {
                 CreatableTopicConfigs::decode(r, version)
             })?;
         }
@@ -158,7 +158,7 @@ impl CreatableTopicResult {
     }
 }
 
-/// Part of `CreateTopicsResponse` `CreatableTopicConfigs`.
+/// `CreatableTopicConfigs` of [`CreateTopicsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatableTopicConfigs {
     /// Versions 5+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DefaultPrincipalData`.
+/// The structure `DefaultPrincipalData`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DefaultPrincipalData {
     /// Versions 0+.

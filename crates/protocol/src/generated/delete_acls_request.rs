@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DeleteAclsRequest`.
+/// The request `DeleteAclsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteAclsRequest {
     /// Versions 0+.
@@ -36,7 +36,7 @@ impl Message for DeleteAclsRequest {
     }
 }
 
-/// Part of `DeleteAclsRequest` `DeleteAclsFilter`.
+/// `DeleteAclsFilter` of [`DeleteAclsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsFilter {
     /// Versions 0+.

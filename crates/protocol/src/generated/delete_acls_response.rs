@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DeleteAclsResponse`.
+/// The response `DeleteAclsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteAclsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for DeleteAclsResponse {
     }
 }
 
-/// Part of `DeleteAclsResponse` `DeleteAclsFilterResult`.
+/// `DeleteAclsFilterResult` of [`DeleteAclsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsFilterResult {
     /// Versions 0+.
@@ -89,7 +89,7 @@ impl DeleteAclsFilterResult {
     }
 }
 
-/// Part of `DeleteAclsResponse` `DeleteAclsMatchingAcl`.
+/// `DeleteAclsMatchingAcl` of [`DeleteAclsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsMatchingAcl {
     /// Versions 0+.

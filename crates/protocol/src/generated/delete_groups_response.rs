@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DeleteGroupsResponse`.
+/// The response `DeleteGroupsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteGroupsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for DeleteGroupsResponse {
     }
 }
 
-/// Part of `DeleteGroupsResponse` `DeletableGroupResult`.
+/// `DeletableGroupResult` of [`DeleteGroupsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeletableGroupResult {
     /// Versions 0+.

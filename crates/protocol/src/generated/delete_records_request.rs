@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DeleteRecordsRequest`.
+/// The request `DeleteRecordsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRecordsRequest {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for DeleteRecordsRequest {
     }
 }
 
-/// Part of `DeleteRecordsRequest` `DeleteRecordsTopic`.
+/// `DeleteRecordsTopic` of [`DeleteRecordsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRecordsTopic {
     /// Versions 0+.
@@ -74,7 +74,7 @@ impl DeleteRecordsTopic {
     }
 }
 
-/// Part of `DeleteRecordsRequest` `DeleteRecordsPartition`.
+/// `DeleteRecordsPartition` of [`DeleteRecordsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRecordsPartition {
     /// Versions 0+.

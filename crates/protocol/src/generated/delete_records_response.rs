@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DeleteRecordsResponse`.
+/// The response `DeleteRecordsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRecordsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for DeleteRecordsResponse {
     }
 }
 
-/// Part of `DeleteRecordsResponse` `DeleteRecordsTopicResult`.
+/// `DeleteRecordsTopicResult` of [`DeleteRecordsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRecordsTopicResult {
     /// Versions 0+.
@@ -75,7 +75,7 @@ impl DeleteRecordsTopicResult {
     }
 }
 
-/// Part of `DeleteRecordsResponse` `DeleteRecordsPartitionResult`.
+/// `DeleteRecordsPartitionResult` of [`DeleteRecordsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRecordsPartitionResult {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DeleteShareGroupOffsetsRequest`.
+/// The request `DeleteShareGroupOffsetsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteShareGroupOffsetsRequest {
     /// Versions 0+.
@@ -35,7 +35,7 @@ impl Message for DeleteShareGroupOffsetsRequest {
     }
 }
 
-/// Part of `DeleteShareGroupOffsetsRequest` `DeleteShareGroupOffsetsRequestTopic`.
+/// `DeleteShareGroupOffsetsRequestTopic` of [`DeleteShareGroupOffsetsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteShareGroupOffsetsRequestTopic {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DeleteShareGroupOffsetsResponse`.
+/// The response `DeleteShareGroupOffsetsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteShareGroupOffsetsResponse {
     /// Versions 0+.
@@ -46,7 +46,7 @@ impl Message for DeleteShareGroupOffsetsResponse {
     }
 }
 
-/// Part of `DeleteShareGroupOffsetsResponse` `DeleteShareGroupOffsetsResponseTopic`.
+/// `DeleteShareGroupOffsetsResponseTopic` of [`DeleteShareGroupOffsetsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteShareGroupOffsetsResponseTopic {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DeleteShareGroupStateRequest`.
+/// The request `DeleteShareGroupStateRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteShareGroupStateRequest {
     /// Versions 0+.
@@ -34,7 +34,7 @@ impl Message for DeleteShareGroupStateRequest {
     }
 }
 
-/// Part of `DeleteShareGroupStateRequest` `DeleteStateData`.
+/// `DeleteStateData` of [`DeleteShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteStateData {
     /// Versions 0+.
@@ -63,7 +63,7 @@ impl DeleteStateData {
     }
 }
 
-/// Part of `DeleteShareGroupStateRequest` `PartitionData`.
+/// `PartitionData` of [`DeleteShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

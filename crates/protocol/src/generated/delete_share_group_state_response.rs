@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DeleteShareGroupStateResponse`.
+/// The response `DeleteShareGroupStateResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteShareGroupStateResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for DeleteShareGroupStateResponse {
     }
 }
 
-/// Part of `DeleteShareGroupStateResponse` `DeleteStateResult`.
+/// `DeleteStateResult` of [`DeleteShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteStateResult {
     /// Versions 0+.
@@ -62,7 +62,7 @@ impl DeleteStateResult {
     }
 }
 
-/// Part of `DeleteShareGroupStateResponse` `PartitionResult`.
+/// `PartitionResult` of [`DeleteShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionResult {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DeleteTopicsRequest`.
+/// The request `DeleteTopicsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteTopicsRequest {
     /// Versions 6+.
@@ -22,7 +22,7 @@ impl Message for DeleteTopicsRequest {
         wire::check_decode(Self::NAME, version, Self::VERSIONS)?;
         let mut value = Self::default();
         if version >= 6 {
-            value.topics = wire::array(r, "Topics", version >= 4, 0, |r| {
+            value.topics = wire::array(r, "Topics", version >= 4, 18, |r| {
                 DeleteTopicState::decode(r, version)
             })?;
         }
@@ -61,7 +61,7 @@ impl Message for DeleteTopicsRequest {
     }
 }
 
-/// Part of `DeleteTopicsRequest` `DeleteTopicState`.
+/// `DeleteTopicState` of [`DeleteTopicsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteTopicState {
     /// Versions 6+, may be null in 6+, default `null`.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DeleteTopicsResponse`.
+/// The response `DeleteTopicsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteTopicsResponse {
     /// Versions 1+, dropped elsewhere.
@@ -42,7 +42,7 @@ impl Message for DeleteTopicsResponse {
     }
 }
 
-/// Part of `DeleteTopicsResponse` `DeletableTopicResult`.
+/// `DeletableTopicResult` of [`DeleteTopicsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletableTopicResult {
     /// Versions 0+, may be null in 6+.

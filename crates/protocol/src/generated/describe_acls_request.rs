@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeAclsRequest`.
+/// The request `DescribeAclsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeAclsRequest {
     /// Versions 0+.

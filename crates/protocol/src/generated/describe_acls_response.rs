@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeAclsResponse`.
+/// The response `DescribeAclsResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeAclsResponse {
     /// Versions 0+.
@@ -60,7 +60,7 @@ impl Message for DescribeAclsResponse {
     }
 }
 
-/// Part of `DescribeAclsResponse` `DescribeAclsResource`.
+/// `DescribeAclsResource` of [`DescribeAclsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeAclsResource {
     /// Versions 0+.
@@ -112,7 +112,7 @@ impl DescribeAclsResource {
     }
 }
 
-/// Part of `DescribeAclsResponse` `AclDescription`.
+/// `AclDescription` of [`DescribeAclsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AclDescription {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeClientQuotasRequest`.
+/// The request `DescribeClientQuotasRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeClientQuotasRequest {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for DescribeClientQuotasRequest {
     }
 }
 
-/// Part of `DescribeClientQuotasRequest` `ComponentData`.
+/// `ComponentData` of [`DescribeClientQuotasRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComponentData {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeClientQuotasResponse`.
+/// The response `DescribeClientQuotasResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeClientQuotasResponse {
     /// Versions 0+.
@@ -64,7 +64,7 @@ impl Message for DescribeClientQuotasResponse {
     }
 }
 
-/// Part of `DescribeClientQuotasResponse` `EntryData`.
+/// `EntryData` of [`DescribeClientQuotasResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EntryData {
     /// Versions 0+.
@@ -100,7 +100,7 @@ impl EntryData {
     }
 }
 
-/// Part of `DescribeClientQuotasResponse` `EntityData`.
+/// `EntityData` of [`DescribeClientQuotasResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData {
     /// Versions 0+.
@@ -136,7 +136,7 @@ impl EntityData {
     }
 }
 
-/// Part of `DescribeClientQuotasResponse` `ValueData`.
+/// `ValueData` of [`DescribeClientQuotasResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ValueData {
     /// Versions 0+.

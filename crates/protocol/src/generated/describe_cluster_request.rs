@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `DescribeClusterRequest`.
+/// The request `DescribeClusterRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeClusterRequest {
     /// Versions 0+.

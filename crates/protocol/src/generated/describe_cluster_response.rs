@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeClusterResponse`.
+/// The response `DescribeClusterResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeClusterResponse {
     /// Versions 0+.
@@ -82,7 +82,7 @@ impl Message for DescribeClusterResponse {
     }
 }
 
-/// Part of `DescribeClusterResponse` `DescribeClusterBroker`.
+/// `DescribeClusterBroker` of [`DescribeClusterResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeClusterBroker {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeConfigsRequest`.
+/// The request `DescribeConfigsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeConfigsRequest {
     /// Versions 0+.
@@ -52,7 +52,7 @@ impl Message for DescribeConfigsRequest {
     }
 }
 
-/// Part of `DescribeConfigsRequest` `DescribeConfigsResource`.
+/// `DescribeConfigsResource` of [`DescribeConfigsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResource {
     /// Versions 0+.

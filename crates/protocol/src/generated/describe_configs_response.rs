@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeConfigsResponse`.
+/// The response `DescribeConfigsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeConfigsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for DescribeConfigsResponse {
     }
 }
 
-/// Part of `DescribeConfigsResponse` `DescribeConfigsResult`.
+/// `DescribeConfigsResult` of [`DescribeConfigsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResult {
     /// Versions 0+.
@@ -99,7 +99,7 @@ impl DescribeConfigsResult {
     }
 }
 
-/// Part of `DescribeConfigsResponse` `DescribeConfigsResourceResult`.
+/// `DescribeConfigsResourceResult` of [`DescribeConfigsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResourceResult {
     /// Versions 0+.
@@ -185,7 +185,7 @@ impl DescribeConfigsResourceResult {
     }
 }
 
-/// Part of `DescribeConfigsResponse` `DescribeConfigsSynonym`.
+/// `DescribeConfigsSynonym` of [`DescribeConfigsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsSynonym {
     /// Versions 1+.

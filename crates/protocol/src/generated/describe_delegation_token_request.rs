@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeDelegationTokenRequest`.
+/// The request `DescribeDelegationTokenRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeDelegationTokenRequest {
     /// Versions 0+, may be null in 0+.
@@ -48,7 +48,7 @@ impl Message for DescribeDelegationTokenRequest {
     }
 }
 
-/// Part of `DescribeDelegationTokenRequest` `DescribeDelegationTokenOwner`.
+/// `DescribeDelegationTokenOwner` of [`DescribeDelegationTokenRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeDelegationTokenOwner {
     /// Versions 0+.

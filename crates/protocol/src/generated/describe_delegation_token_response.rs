@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeDelegationTokenResponse`.
+/// The response `DescribeDelegationTokenResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeDelegationTokenResponse {
     /// Versions 0+.
@@ -46,7 +46,7 @@ impl Message for DescribeDelegationTokenResponse {
     }
 }
 
-/// Part of `DescribeDelegationTokenResponse` `DescribedDelegationToken`.
+/// `DescribedDelegationToken` of [`DescribeDelegationTokenResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribedDelegationToken {
     /// Versions 0+.
@@ -138,7 +138,7 @@ impl DescribedDelegationToken {
     }
 }
 
-/// Part of `DescribeDelegationTokenResponse` `DescribedDelegationTokenRenewer`.
+/// `DescribedDelegationTokenRenewer` of [`DescribeDelegationTokenResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribedDelegationTokenRenewer {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeGroupsResponse`.
+/// The response `DescribeGroupsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeGroupsResponse {
     /// Versions 1+, dropped elsewhere.
@@ -45,7 +45,7 @@ impl Message for DescribeGroupsResponse {
     }
 }
 
-/// Part of `DescribeGroupsResponse` `DescribedGroup`.
+/// `DescribedGroup` of [`DescribeGroupsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedGroup {
     /// Versions 0+.
@@ -137,7 +137,7 @@ impl DescribedGroup {
     }
 }
 
-/// Part of `DescribeGroupsResponse` `DescribedGroupMember`.
+/// `DescribedGroupMember` of [`DescribeGroupsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribedGroupMember {
     /// Versions 0+.

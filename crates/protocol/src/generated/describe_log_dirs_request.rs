@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeLogDirsRequest`.
+/// The request `DescribeLogDirsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeLogDirsRequest {
     /// Versions 0+, may be null in 0+.
@@ -48,7 +48,7 @@ impl Message for DescribeLogDirsRequest {
     }
 }
 
-/// Part of `DescribeLogDirsRequest` `DescribableLogDirTopic`.
+/// `DescribableLogDirTopic` of [`DescribeLogDirsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribableLogDirTopic {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeLogDirsResponse`.
+/// The response `DescribeLogDirsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeLogDirsResponse {
     /// Versions 0+.
@@ -49,7 +49,7 @@ impl Message for DescribeLogDirsResponse {
     }
 }
 
-/// Part of `DescribeLogDirsResponse` `DescribeLogDirsResult`.
+/// `DescribeLogDirsResult` of [`DescribeLogDirsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeLogDirsResult {
     /// Versions 0+.
@@ -124,7 +124,7 @@ impl DescribeLogDirsResult {
     }
 }
 
-/// Part of `DescribeLogDirsResponse` `DescribeLogDirsTopic`.
+/// `DescribeLogDirsTopic` of [`DescribeLogDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeLogDirsTopic {
     /// Versions 0+.
@@ -158,7 +158,7 @@ impl DescribeLogDirsTopic {
     }
 }
 
-/// Part of `DescribeLogDirsResponse` `DescribeLogDirsPartition`.
+/// `DescribeLogDirsPartition` of [`DescribeLogDirsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeLogDirsPartition {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeProducersRequest`.
+/// The request `DescribeProducersRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeProducersRequest {
     /// Versions 0+.
@@ -29,7 +29,7 @@ impl Message for DescribeProducersRequest {
     }
 }
 
-/// Part of `DescribeProducersRequest` `TopicRequest`.
+/// `TopicRequest` of [`DescribeProducersRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicRequest {
     /// Versions 0+.

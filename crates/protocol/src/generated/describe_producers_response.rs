@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeProducersResponse`.
+/// The response `DescribeProducersResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeProducersResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for DescribeProducersResponse {
     }
 }
 
-/// Part of `DescribeProducersResponse` `TopicResponse`.
+/// `TopicResponse` of [`DescribeProducersResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicResponse {
     /// Versions 0+.
@@ -62,7 +62,7 @@ impl TopicResponse {
     }
 }
 
-/// Part of `DescribeProducersResponse` `PartitionResponse`.
+/// `PartitionResponse` of [`DescribeProducersResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionResponse {
     /// Versions 0+.
@@ -99,7 +99,7 @@ impl PartitionResponse {
     }
 }
 
-/// Part of `DescribeProducersResponse` `ProducerState`.
+/// `ProducerState` of [`DescribeProducersResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProducerState {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeQuorumRequest`.
+/// The request `DescribeQuorumRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeQuorumRequest {
     /// Versions 0+.
@@ -29,7 +29,7 @@ impl Message for DescribeQuorumRequest {
     }
 }
 
-/// Part of `DescribeQuorumRequest` `TopicData`.
+/// `TopicData` of [`DescribeQuorumRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -58,7 +58,7 @@ impl TopicData {
     }
 }
 
-/// Part of `DescribeQuorumRequest` `PartitionData`.
+/// `PartitionData` of [`DescribeQuorumRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

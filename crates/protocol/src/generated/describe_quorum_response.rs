@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DescribeQuorumResponse`.
+/// The response `DescribeQuorumResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeQuorumResponse {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for DescribeQuorumResponse {
         }
         value.topics = wire::array(r, "Topics", true, 3, |r| TopicData::decode(r, version))?;
         if version >= 2 {
-            value.nodes = wire::array(r, "Nodes", true, 1, |r| Node::decode(r, version))?;
+            value.nodes = wire::array(r, "Nodes", true, 6, |r| Node::decode(r, version))?;
         }
         r.tags("tags", |_, _| Ok(false))?;
         Ok(value)
@@ -66,7 +66,7 @@ impl Message for DescribeQuorumResponse {
     }
 }
 
-/// Part of `DescribeQuorumResponse` `TopicData`.
+/// `TopicData` of [`DescribeQuorumResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -95,7 +95,7 @@ impl TopicData {
     }
 }
 
-/// Part of `DescribeQuorumResponse` `PartitionData`.
+/// `PartitionData` of [`DescribeQuorumResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -170,7 +170,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `DescribeQuorumResponse` `ReplicaState`.
+/// `ReplicaState` of [`DescribeQuorumResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaState {
     /// Versions 0+.
@@ -235,7 +235,7 @@ impl ReplicaState {
     }
 }
 
-/// Part of `DescribeQuorumResponse` `Node`.
+/// `Node` of [`DescribeQuorumResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
     /// Versions 2+.
@@ -252,7 +252,7 @@ impl Node {
         }
         if version >= 2 {
             value.listeners =
-                wire::array(r, "Listeners", true, 1, |r| Listener::decode(r, version))?;
+                wire::array(r, "Listeners", true, 5, |r| Listener::decode(r, version))?;
         }
         r.tags("tags", |_, _| Ok(false))?;
         Ok(value)
@@ -278,7 +278,7 @@ impl Node {
     }
 }
 
-/// Part of `DescribeQuorumResponse` `Listener`.
+/// `Listener` of [`DescribeQuorumResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listener {
     /// Versions 2+.

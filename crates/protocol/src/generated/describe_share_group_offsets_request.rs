@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeShareGroupOffsetsRequest`.
+/// The request `DescribeShareGroupOffsetsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeShareGroupOffsetsRequest {
     /// Versions 0+.
@@ -31,7 +31,7 @@ impl Message for DescribeShareGroupOffsetsRequest {
     }
 }
 
-/// Part of `DescribeShareGroupOffsetsRequest` `DescribeShareGroupOffsetsRequestGroup`.
+/// `DescribeShareGroupOffsetsRequestGroup` of [`DescribeShareGroupOffsetsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeShareGroupOffsetsRequestGroup {
     /// Versions 0+.
@@ -70,7 +70,7 @@ impl DescribeShareGroupOffsetsRequestGroup {
     }
 }
 
-/// Part of `DescribeShareGroupOffsetsRequest` `DescribeShareGroupOffsetsRequestTopic`.
+/// `DescribeShareGroupOffsetsRequestTopic` of [`DescribeShareGroupOffsetsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeShareGroupOffsetsRequestTopic {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DescribeShareGroupOffsetsResponse`.
+/// The response `DescribeShareGroupOffsetsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeShareGroupOffsetsResponse {
     /// Versions 0+.
@@ -36,7 +36,7 @@ impl Message for DescribeShareGroupOffsetsResponse {
     }
 }
 
-/// Part of `DescribeShareGroupOffsetsResponse` `DescribeShareGroupOffsetsResponseGroup`.
+/// `DescribeShareGroupOffsetsResponseGroup` of [`DescribeShareGroupOffsetsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeShareGroupOffsetsResponseGroup {
     /// Versions 0+.
@@ -72,7 +72,7 @@ impl DescribeShareGroupOffsetsResponseGroup {
     }
 }
 
-/// Part of `DescribeShareGroupOffsetsResponse` `DescribeShareGroupOffsetsResponseTopic`.
+/// `DescribeShareGroupOffsetsResponseTopic` of [`DescribeShareGroupOffsetsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeShareGroupOffsetsResponseTopic {
     /// Versions 0+.
@@ -106,7 +106,7 @@ impl DescribeShareGroupOffsetsResponseTopic {
     }
 }
 
-/// Part of `DescribeShareGroupOffsetsResponse` `DescribeShareGroupOffsetsResponsePartition`.
+/// `DescribeShareGroupOffsetsResponsePartition` of [`DescribeShareGroupOffsetsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeShareGroupOffsetsResponsePartition {
     /// Versions 0+.

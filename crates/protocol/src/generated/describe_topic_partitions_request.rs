@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeTopicPartitionsRequest`.
+/// The request `DescribeTopicPartitionsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeTopicPartitionsRequest {
     /// Versions 0+.
@@ -49,7 +49,7 @@ impl Message for DescribeTopicPartitionsRequest {
     }
 }
 
-/// Part of `DescribeTopicPartitionsRequest` `TopicRequest`.
+/// `TopicRequest` of [`DescribeTopicPartitionsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicRequest {
     /// Versions 0+.
@@ -71,7 +71,7 @@ impl TopicRequest {
     }
 }
 
-/// Part of `DescribeTopicPartitionsRequest` `Cursor`.
+/// `Cursor` of [`DescribeTopicPartitionsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cursor {
     /// Versions 0+.

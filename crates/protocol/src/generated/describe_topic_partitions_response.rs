@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `DescribeTopicPartitionsResponse`.
+/// The response `DescribeTopicPartitionsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeTopicPartitionsResponse {
     /// Versions 0+, dropped elsewhere.
@@ -47,7 +47,7 @@ impl Message for DescribeTopicPartitionsResponse {
     }
 }
 
-/// Part of `DescribeTopicPartitionsResponse` `DescribeTopicPartitionsResponseTopic`.
+/// `DescribeTopicPartitionsResponseTopic` of [`DescribeTopicPartitionsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeTopicPartitionsResponseTopic {
     /// Versions 0+.
@@ -106,7 +106,7 @@ impl DescribeTopicPartitionsResponseTopic {
     }
 }
 
-/// Part of `DescribeTopicPartitionsResponse` `DescribeTopicPartitionsResponsePartition`.
+/// `DescribeTopicPartitionsResponsePartition` of [`DescribeTopicPartitionsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeTopicPartitionsResponsePartition {
     /// Versions 0+.
@@ -204,7 +204,7 @@ impl DescribeTopicPartitionsResponsePartition {
     }
 }
 
-/// Part of `DescribeTopicPartitionsResponse` `Cursor`.
+/// `Cursor` of [`DescribeTopicPartitionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cursor {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeTransactionsResponse`.
+/// The response `DescribeTransactionsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeTransactionsResponse {
     /// Versions 0+.
@@ -37,7 +37,7 @@ impl Message for DescribeTransactionsResponse {
     }
 }
 
-/// Part of `DescribeTransactionsResponse` `TransactionState`.
+/// `TransactionState` of [`DescribeTransactionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransactionState {
     /// Versions 0+.
@@ -87,7 +87,7 @@ impl TransactionState {
     }
 }
 
-/// Part of `DescribeTransactionsResponse` `TopicData`.
+/// `TopicData` of [`DescribeTransactionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeUserScramCredentialsRequest`.
+/// The request `DescribeUserScramCredentialsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeUserScramCredentialsRequest {
     /// Versions 0+, may be null in 0+.
@@ -40,7 +40,7 @@ impl Message for DescribeUserScramCredentialsRequest {
     }
 }
 
-/// Part of `DescribeUserScramCredentialsRequest` `UserName`.
+/// `UserName` of [`DescribeUserScramCredentialsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserName {
     /// Versions 0+.

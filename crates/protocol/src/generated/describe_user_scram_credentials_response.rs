@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `DescribeUserScramCredentialsResponse`.
+/// The response `DescribeUserScramCredentialsResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeUserScramCredentialsResponse {
     /// Versions 0+.
@@ -56,7 +56,7 @@ impl Message for DescribeUserScramCredentialsResponse {
     }
 }
 
-/// Part of `DescribeUserScramCredentialsResponse` `DescribeUserScramCredentialsResult`.
+/// `DescribeUserScramCredentialsResult` of [`DescribeUserScramCredentialsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeUserScramCredentialsResult {
     /// Versions 0+.
@@ -104,7 +104,7 @@ impl DescribeUserScramCredentialsResult {
     }
 }
 
-/// Part of `DescribeUserScramCredentialsResponse` `CredentialInfo`.
+/// `CredentialInfo` of [`DescribeUserScramCredentialsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CredentialInfo {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ElectLeadersRequest`.
+/// The request `ElectLeadersRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ElectLeadersRequest {
     /// Versions 1+.
@@ -64,7 +64,7 @@ impl Message for ElectLeadersRequest {
     }
 }
 
-/// Part of `ElectLeadersRequest` `TopicPartitions`.
+/// `TopicPartitions` of [`ElectLeadersRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ElectLeadersResponse`.
+/// The response `ElectLeadersResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ElectLeadersResponse {
     /// Versions 0+.
@@ -57,7 +57,7 @@ impl Message for ElectLeadersResponse {
     }
 }
 
-/// Part of `ElectLeadersResponse` `ReplicaElectionResult`.
+/// `ReplicaElectionResult` of [`ElectLeadersResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicaElectionResult {
     /// Versions 0+.
@@ -95,7 +95,7 @@ impl ReplicaElectionResult {
     }
 }
 
-/// Part of `ElectLeadersResponse` `PartitionResult`.
+/// `PartitionResult` of [`ElectLeadersResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionResult {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `EndQuorumEpochRequest`.
+/// The request `EndQuorumEpochRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndQuorumEpochRequest {
     /// Versions 0+, may be null in 0+, default `null`.
@@ -25,7 +25,7 @@ impl Message for EndQuorumEpochRequest {
         value.topics =
             wire::array(r, "Topics", version >= 1, 3, |r| TopicData::decode(r, version))?;
         if version >= 1 {
-            value.leader_endpoints = wire::array(r, "LeaderEndpoints", version >= 1, 0, |r| {
+            value.leader_endpoints = wire::array(r, "LeaderEndpoints", version >= 1, 5, |r| {
                 LeaderEndpoint::decode(r, version)
             })?;
         }
@@ -57,7 +57,7 @@ impl Message for EndQuorumEpochRequest {
     }
 }
 
-/// Part of `EndQuorumEpochRequest` `TopicData`.
+/// `TopicData` of [`EndQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -90,7 +90,7 @@ impl TopicData {
     }
 }
 
-/// Part of `EndQuorumEpochRequest` `PartitionData`.
+/// `PartitionData` of [`EndQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -119,7 +119,7 @@ impl PartitionData {
         }
         if version >= 1 {
             value.preferred_candidates =
-                wire::array(r, "PreferredCandidates", version >= 1, 0, |r| {
+                wire::array(r, "PreferredCandidates", version >= 1, 21, |r| {
                     ReplicaInfo::decode(r, version)
                 })?;
         }
@@ -161,7 +161,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `EndQuorumEpochRequest` `ReplicaInfo`.
+/// `ReplicaInfo` of [`EndQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicaInfo {
     /// Versions 1+.
@@ -205,7 +205,7 @@ impl ReplicaInfo {
     }
 }
 
-/// Part of `EndQuorumEpochRequest` `LeaderEndpoint`.
+/// `LeaderEndpoint` of [`EndQuorumEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderEndpoint {
     /// Versions 1+.

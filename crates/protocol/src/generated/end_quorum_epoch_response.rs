@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `EndQuorumEpochResponse`.
+/// The response `EndQuorumEpochResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndQuorumEpochResponse {
     /// Versions 0+.
@@ -28,7 +28,7 @@ impl Message for EndQuorumEpochResponse {
                 match tag {
                     0 => {
                         value.node_endpoints =
-                            wire::array(r, "NodeEndpoints", version >= 1, 0, |r| {
+                            wire::array(r, "NodeEndpoints", version >= 1, 8, |r| {
                                 NodeEndpoint::decode(r, version)
                             })?
                     }
@@ -72,7 +72,7 @@ impl EndQuorumEpochResponse {
     }
 }
 
-/// Part of `EndQuorumEpochResponse` `TopicData`.
+/// `TopicData` of [`EndQuorumEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -105,7 +105,7 @@ impl TopicData {
     }
 }
 
-/// Part of `EndQuorumEpochResponse` `PartitionData`.
+/// `PartitionData` of [`EndQuorumEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -143,7 +143,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `EndQuorumEpochResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`EndQuorumEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 1+.

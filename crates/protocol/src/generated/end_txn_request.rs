@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `EndTxnRequest`.
+/// The request `EndTxnRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndTxnRequest {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `EndTxnResponse`.
+/// The response `EndTxnResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndTxnResponse {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `EnvelopeRequest`.
+/// The request `EnvelopeRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvelopeRequest {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `EnvelopeResponse`.
+/// The response `EnvelopeResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnvelopeResponse {
     /// Versions 0+, may be null in 0+, default `null`.

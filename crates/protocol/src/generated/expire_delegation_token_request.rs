@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ExpireDelegationTokenRequest`.
+/// The request `ExpireDelegationTokenRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExpireDelegationTokenRequest {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `FetchRequest`.
+/// The request `FetchRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchRequest {
     /// Versions 12+, may be null in 12+, tag 0 in 12+, default `null`, dropped elsewhere.
@@ -75,7 +75,7 @@ impl Message for FetchRequest {
             wire::array(r, "Topics", version >= 12, 3, |r| FetchTopic::decode(r, version))?;
         if version >= 7 {
             value.forgotten_topics_data =
-                wire::array(r, "ForgottenTopicsData", version >= 12, 0, |r| {
+                wire::array(r, "ForgottenTopicsData", version >= 12, 3, |r| {
                     ForgottenTopic::decode(r, version)
                 })?;
         }
@@ -166,7 +166,7 @@ impl FetchRequest {
     }
 }
 
-/// Part of `FetchRequest` `ReplicaState`.
+/// `ReplicaState` of [`FetchRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaState {
     /// Versions 15+, default `-1`.
@@ -216,7 +216,7 @@ impl ReplicaState {
     }
 }
 
-/// Part of `FetchRequest` `FetchTopic`.
+/// `FetchTopic` of [`FetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FetchTopic {
     /// Versions 0-12, dropped elsewhere.
@@ -262,7 +262,7 @@ impl FetchTopic {
     }
 }
 
-/// Part of `FetchRequest` `FetchPartition`.
+/// `FetchPartition` of [`FetchRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchPartition {
     /// Versions 0+.
@@ -380,7 +380,7 @@ impl FetchPartition {
     }
 }
 
-/// Part of `FetchRequest` `ForgottenTopic`.
+/// `ForgottenTopic` of [`FetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ForgottenTopic {
     /// Versions 7-12, dropped elsewhere.

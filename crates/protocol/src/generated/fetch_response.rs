@@ -5,7 +5,7 @@ use ottla_codec::{
 };
 use ottla_types::Uuid;
 
-/// Message `FetchResponse`.
+/// The response `FetchResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FetchResponse {
     /// Versions 1+, dropped elsewhere.
@@ -42,7 +42,7 @@ impl Message for FetchResponse {
                 match tag {
                     0 if version >= 16 => {
                         value.node_endpoints =
-                            wire::array(r, "NodeEndpoints", version >= 12, 0, |r| {
+                            wire::array(r, "NodeEndpoints", version >= 12, 11, |r| {
                                 NodeEndpoint::decode(r, version)
                             })?
                     }
@@ -95,7 +95,7 @@ impl FetchResponse {
     }
 }
 
-/// Part of `FetchResponse` `FetchableTopicResponse`.
+/// `FetchableTopicResponse` of [`FetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FetchableTopicResponse {
     /// Versions 0-12, dropped elsewhere.
@@ -140,7 +140,7 @@ impl FetchableTopicResponse {
     }
 }
 
-/// Part of `FetchResponse` `PartitionData`.
+/// `PartitionData` of [`FetchResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -299,7 +299,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `FetchResponse` `EpochEndOffset`.
+/// `EpochEndOffset` of [`FetchResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochEndOffset {
     /// Versions 12+, default `-1`.
@@ -349,7 +349,7 @@ impl EpochEndOffset {
     }
 }
 
-/// Part of `FetchResponse` `LeaderIdAndEpoch`.
+/// `LeaderIdAndEpoch` of [`FetchResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeaderIdAndEpoch {
     /// Versions 12+, default `-1`.
@@ -399,7 +399,7 @@ impl LeaderIdAndEpoch {
     }
 }
 
-/// Part of `FetchResponse` `SnapshotId`.
+/// `SnapshotId` of [`FetchResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SnapshotId {
     /// Versions 0+, default `-1`.
@@ -435,7 +435,7 @@ impl SnapshotId {
     }
 }
 
-/// Part of `FetchResponse` `AbortedTransaction`.
+/// `AbortedTransaction` of [`FetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AbortedTransaction {
     /// Versions 4+.
@@ -465,7 +465,7 @@ impl AbortedTransaction {
     }
 }
 
-/// Part of `FetchResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`FetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 16+.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `FetchSnapshotRequest`.
+/// The request `FetchSnapshotRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchSnapshotRequest {
     /// Versions 0+, may be null in 0+, tag 0 in 0+, default `null`.
@@ -66,7 +66,7 @@ impl FetchSnapshotRequest {
     }
 }
 
-/// Part of `FetchSnapshotRequest` `TopicSnapshot`.
+/// `TopicSnapshot` of [`FetchSnapshotRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicSnapshot {
     /// Versions 0+.
@@ -95,7 +95,7 @@ impl TopicSnapshot {
     }
 }
 
-/// Part of `FetchSnapshotRequest` `PartitionSnapshot`.
+/// `PartitionSnapshot` of [`FetchSnapshotRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionSnapshot {
     /// Versions 0+.
@@ -157,7 +157,7 @@ impl PartitionSnapshot {
     }
 }
 
-/// Part of `FetchSnapshotRequest` `SnapshotId`.
+/// `SnapshotId` of [`FetchSnapshotRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapshotId {
     /// Versions 0+.

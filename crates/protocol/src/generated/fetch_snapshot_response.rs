@@ -4,7 +4,7 @@ use ottla_codec::{
     Counter, DecodeError, EncodeError, Message, Reader, RecordData, Sink, Str, wire,
 };
 
-/// Message `FetchSnapshotResponse`.
+/// The response `FetchSnapshotResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FetchSnapshotResponse {
     /// Versions 0+, dropped elsewhere.
@@ -30,7 +30,7 @@ impl Message for FetchSnapshotResponse {
         r.tags("tags", |tag, r| {
             match tag {
                 0 if version >= 1 => {
-                    value.node_endpoints = wire::array(r, "NodeEndpoints", true, 1, |r| {
+                    value.node_endpoints = wire::array(r, "NodeEndpoints", true, 8, |r| {
                         NodeEndpoint::decode(r, version)
                     })?
                 }
@@ -70,7 +70,7 @@ impl FetchSnapshotResponse {
     }
 }
 
-/// Part of `FetchSnapshotResponse` `TopicSnapshot`.
+/// `TopicSnapshot` of [`FetchSnapshotResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicSnapshot {
     /// Versions 0+.
@@ -99,7 +99,7 @@ impl TopicSnapshot {
     }
 }
 
-/// Part of `FetchSnapshotResponse` `PartitionSnapshot`.
+/// `PartitionSnapshot` of [`FetchSnapshotResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionSnapshot {
     /// Versions 0+.
@@ -164,7 +164,7 @@ impl PartitionSnapshot {
     }
 }
 
-/// Part of `FetchSnapshotResponse` `SnapshotId`.
+/// `SnapshotId` of [`FetchSnapshotResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapshotId {
     /// Versions 0+.
@@ -190,7 +190,7 @@ impl SnapshotId {
     }
 }
 
-/// Part of `FetchSnapshotResponse` `LeaderIdAndEpoch`.
+/// `LeaderIdAndEpoch` of [`FetchSnapshotResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderIdAndEpoch {
     /// Versions 0+.
@@ -216,7 +216,7 @@ impl LeaderIdAndEpoch {
     }
 }
 
-/// Part of `FetchSnapshotResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`FetchSnapshotResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 1+.

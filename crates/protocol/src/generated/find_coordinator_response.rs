@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `FindCoordinatorResponse`.
+/// The response `FindCoordinatorResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FindCoordinatorResponse {
     /// Versions 1+, dropped elsewhere.
@@ -61,7 +61,7 @@ impl Message for FindCoordinatorResponse {
             value.port = r.i32("Port")?;
         }
         if version >= 4 {
-            value.coordinators = wire::array(r, "Coordinators", version >= 3, 0, |r| {
+            value.coordinators = wire::array(r, "Coordinators", version >= 3, 14, |r| {
                 Coordinator::decode(r, version)
             })?;
         }
@@ -123,7 +123,7 @@ impl Message for FindCoordinatorResponse {
     }
 }
 
-/// Part of `FindCoordinatorResponse` `Coordinator`.
+/// `Coordinator` of [`FindCoordinatorResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coordinator {
     /// Versions 4+.

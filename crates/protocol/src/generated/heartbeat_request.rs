@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `HeartbeatRequest`.
+/// The request `HeartbeatRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeartbeatRequest {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `HeartbeatResponse`.
+/// The response `HeartbeatResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeartbeatResponse {
     /// Versions 1+, dropped elsewhere.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `IncrementalAlterConfigsRequest`.
+/// The request `IncrementalAlterConfigsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IncrementalAlterConfigsRequest {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for IncrementalAlterConfigsRequest {
     }
 }
 
-/// Part of `IncrementalAlterConfigsRequest` `AlterConfigsResource`.
+/// `AlterConfigsResource` of [`IncrementalAlterConfigsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlterConfigsResource {
     /// Versions 0+.
@@ -78,7 +78,7 @@ impl AlterConfigsResource {
     }
 }
 
-/// Part of `IncrementalAlterConfigsRequest` `AlterableConfig`.
+/// `AlterableConfig` of [`IncrementalAlterConfigsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterableConfig {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `IncrementalAlterConfigsResponse`.
+/// The response `IncrementalAlterConfigsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IncrementalAlterConfigsResponse {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for IncrementalAlterConfigsResponse {
     }
 }
 
-/// Part of `IncrementalAlterConfigsResponse` `AlterConfigsResourceResponse`.
+/// `AlterConfigsResourceResponse` of [`IncrementalAlterConfigsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterConfigsResourceResponse {
     /// Versions 0+.

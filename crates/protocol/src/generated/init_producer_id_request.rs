@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `InitProducerIdRequest`.
+/// The request `InitProducerIdRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InitProducerIdRequest {
     /// Versions 0+, may be null in 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `InitProducerIdResponse`.
+/// The response `InitProducerIdResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InitProducerIdResponse {
     /// Versions 0+, dropped elsewhere.

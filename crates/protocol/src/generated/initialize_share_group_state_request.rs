@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `InitializeShareGroupStateRequest`.
+/// The request `InitializeShareGroupStateRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InitializeShareGroupStateRequest {
     /// Versions 0+.
@@ -35,7 +35,7 @@ impl Message for InitializeShareGroupStateRequest {
     }
 }
 
-/// Part of `InitializeShareGroupStateRequest` `InitializeStateData`.
+/// `InitializeStateData` of [`InitializeShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InitializeStateData {
     /// Versions 0+.
@@ -64,7 +64,7 @@ impl InitializeStateData {
     }
 }
 
-/// Part of `InitializeShareGroupStateRequest` `PartitionData`.
+/// `PartitionData` of [`InitializeShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `InitializeShareGroupStateResponse`.
+/// The response `InitializeShareGroupStateResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InitializeShareGroupStateResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for InitializeShareGroupStateResponse {
     }
 }
 
-/// Part of `InitializeShareGroupStateResponse` `InitializeStateResult`.
+/// `InitializeStateResult` of [`InitializeShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InitializeStateResult {
     /// Versions 0+.
@@ -62,7 +62,7 @@ impl InitializeStateResult {
     }
 }
 
-/// Part of `InitializeShareGroupStateResponse` `PartitionResult`.
+/// `PartitionResult` of [`InitializeShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionResult {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `JoinGroupRequest`.
+/// The request `JoinGroupRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinGroupRequest {
     /// Versions 0+.
@@ -101,7 +101,7 @@ impl Message for JoinGroupRequest {
     }
 }
 
-/// Part of `JoinGroupRequest` `JoinGroupRequestProtocol`.
+/// `JoinGroupRequestProtocol` of [`JoinGroupRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JoinGroupRequestProtocol {
     /// Versions 0+.

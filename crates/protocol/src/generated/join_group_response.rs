@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `JoinGroupResponse`.
+/// The response `JoinGroupResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinGroupResponse {
     /// Versions 2+, dropped elsewhere.
@@ -113,7 +113,7 @@ impl Message for JoinGroupResponse {
     }
 }
 
-/// Part of `JoinGroupResponse` `JoinGroupResponseMember`.
+/// `JoinGroupResponseMember` of [`JoinGroupResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JoinGroupResponseMember {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `LeaderAndIsrRequest`.
+/// The request `LeaderAndIsrRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderAndIsrRequest {}
 

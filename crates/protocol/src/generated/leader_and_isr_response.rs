@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `LeaderAndIsrResponse`.
+/// The response `LeaderAndIsrResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderAndIsrResponse {}
 

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `LeaveGroupRequest`.
+/// The request `LeaveGroupRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaveGroupRequest {
     /// Versions 0+.
@@ -26,7 +26,7 @@ impl Message for LeaveGroupRequest {
         }
         if version >= 3 {
             value.members =
-                wire::array(r, "Members", version >= 4, 0, |r| MemberIdentity::decode(r, version))?;
+                wire::array(r, "Members", version >= 4, 3, |r| MemberIdentity::decode(r, version))?;
         }
         if version >= 4 {
             r.tags("tags", |_, _| Ok(false))?;
@@ -58,7 +58,7 @@ impl Message for LeaveGroupRequest {
     }
 }
 
-/// Part of `LeaveGroupRequest` `MemberIdentity`.
+/// `MemberIdentity` of [`LeaveGroupRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberIdentity {
     /// Versions 3+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `LeaveGroupResponse`.
+/// The response `LeaveGroupResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaveGroupResponse {
     /// Versions 1+, dropped elsewhere.
@@ -26,7 +26,7 @@ impl Message for LeaveGroupResponse {
         value.error_code = r.i16("ErrorCode")?;
         if version >= 3 {
             value.members =
-                wire::array(r, "Members", version >= 4, 0, |r| MemberResponse::decode(r, version))?;
+                wire::array(r, "Members", version >= 4, 5, |r| MemberResponse::decode(r, version))?;
         }
         if version >= 4 {
             r.tags("tags", |_, _| Ok(false))?;
@@ -55,7 +55,7 @@ impl Message for LeaveGroupResponse {
     }
 }
 
-/// Part of `LeaveGroupResponse` `MemberResponse`.
+/// `MemberResponse` of [`LeaveGroupResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberResponse {
     /// Versions 3+.

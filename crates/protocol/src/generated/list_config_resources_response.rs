@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListConfigResourcesResponse`.
+/// The response `ListConfigResourcesResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListConfigResourcesResponse {
     /// Versions 0+.
@@ -40,7 +40,7 @@ impl Message for ListConfigResourcesResponse {
     }
 }
 
-/// Part of `ListConfigResourcesResponse` `ConfigResource`.
+/// `ConfigResource` of [`ListConfigResourcesResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigResource {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListGroupsRequest`.
+/// The request `ListGroupsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListGroupsRequest {
     /// Versions 4+.

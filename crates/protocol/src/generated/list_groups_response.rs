@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListGroupsResponse`.
+/// The response `ListGroupsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListGroupsResponse {
     /// Versions 1+, dropped elsewhere.
@@ -48,7 +48,7 @@ impl Message for ListGroupsResponse {
     }
 }
 
-/// Part of `ListGroupsResponse` `ListedGroup`.
+/// `ListedGroup` of [`ListGroupsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListedGroup {
     /// Versions 0+.

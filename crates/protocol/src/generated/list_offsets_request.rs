@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListOffsetsRequest`.
+/// The request `ListOffsetsRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListOffsetsRequest {
     /// Versions 0+.
@@ -59,7 +59,7 @@ impl Message for ListOffsetsRequest {
     }
 }
 
-/// Part of `ListOffsetsRequest` `ListOffsetsTopic`.
+/// `ListOffsetsTopic` of [`ListOffsetsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListOffsetsTopic {
     /// Versions 0+.
@@ -93,7 +93,7 @@ impl ListOffsetsTopic {
     }
 }
 
-/// Part of `ListOffsetsRequest` `ListOffsetsPartition`.
+/// `ListOffsetsPartition` of [`ListOffsetsRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListOffsetsPartition {
     /// Versions 0+.

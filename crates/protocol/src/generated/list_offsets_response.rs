@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListOffsetsResponse`.
+/// The response `ListOffsetsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListOffsetsResponse {
     /// Versions 2+, dropped elsewhere.
@@ -45,7 +45,7 @@ impl Message for ListOffsetsResponse {
     }
 }
 
-/// Part of `ListOffsetsResponse` `ListOffsetsTopicResponse`.
+/// `ListOffsetsTopicResponse` of [`ListOffsetsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListOffsetsTopicResponse {
     /// Versions 0+.
@@ -79,7 +79,7 @@ impl ListOffsetsTopicResponse {
     }
 }
 
-/// Part of `ListOffsetsResponse` `ListOffsetsPartitionResponse`.
+/// `ListOffsetsPartitionResponse` of [`ListOffsetsResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListOffsetsPartitionResponse {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListPartitionReassignmentsRequest`.
+/// The request `ListPartitionReassignmentsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListPartitionReassignmentsRequest {
     /// Versions 0+, default `60000`.
@@ -46,7 +46,7 @@ impl Message for ListPartitionReassignmentsRequest {
     }
 }
 
-/// Part of `ListPartitionReassignmentsRequest` `ListPartitionReassignmentsTopics`.
+/// `ListPartitionReassignmentsTopics` of [`ListPartitionReassignmentsRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListPartitionReassignmentsTopics {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListPartitionReassignmentsResponse`.
+/// The response `ListPartitionReassignmentsResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListPartitionReassignmentsResponse {
     /// Versions 0+.
@@ -53,7 +53,7 @@ impl Message for ListPartitionReassignmentsResponse {
     }
 }
 
-/// Part of `ListPartitionReassignmentsResponse` `OngoingTopicReassignment`.
+/// `OngoingTopicReassignment` of [`ListPartitionReassignmentsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OngoingTopicReassignment {
     /// Versions 0+.
@@ -83,7 +83,7 @@ impl OngoingTopicReassignment {
     }
 }
 
-/// Part of `ListPartitionReassignmentsResponse` `OngoingPartitionReassignment`.
+/// `OngoingPartitionReassignment` of [`ListPartitionReassignmentsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OngoingPartitionReassignment {
     /// Versions 0+.

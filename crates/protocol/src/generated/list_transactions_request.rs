@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListTransactionsRequest`.
+/// The request `ListTransactionsRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListTransactionsRequest {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ListTransactionsResponse`.
+/// The response `ListTransactionsResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListTransactionsResponse {
     /// Versions 0+.
@@ -53,7 +53,7 @@ impl Message for ListTransactionsResponse {
     }
 }
 
-/// Part of `ListTransactionsResponse` `TransactionState`.
+/// `TransactionState` of [`ListTransactionsResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransactionState {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `MetadataRequest`.
+/// The request `MetadataRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataRequest {
     /// Versions 0+, may be null in 1+.
@@ -98,7 +98,7 @@ impl Message for MetadataRequest {
     }
 }
 
-/// Part of `MetadataRequest` `MetadataRequestTopic`.
+/// `MetadataRequestTopic` of [`MetadataRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataRequestTopic {
     /// Versions 10+, dropped elsewhere.

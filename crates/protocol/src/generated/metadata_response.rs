@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `MetadataResponse`.
+/// The response `MetadataResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataResponse {
     /// Versions 3+, dropped elsewhere.
@@ -103,7 +103,7 @@ impl Message for MetadataResponse {
     }
 }
 
-/// Part of `MetadataResponse` `MetadataResponseBroker`.
+/// `MetadataResponseBroker` of [`MetadataResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetadataResponseBroker {
     /// Versions 0+.
@@ -145,7 +145,7 @@ impl MetadataResponseBroker {
     }
 }
 
-/// Part of `MetadataResponse` `MetadataResponseTopic`.
+/// `MetadataResponseTopic` of [`MetadataResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataResponseTopic {
     /// Versions 0+.
@@ -230,7 +230,7 @@ impl MetadataResponseTopic {
     }
 }
 
-/// Part of `MetadataResponse` `MetadataResponsePartition`.
+/// `MetadataResponsePartition` of [`MetadataResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataResponsePartition {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `OffsetCommitRequest`.
+/// The request `OffsetCommitRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetCommitRequest {
     /// Versions 0+.
@@ -87,7 +87,7 @@ impl Message for OffsetCommitRequest {
     }
 }
 
-/// Part of `OffsetCommitRequest` `OffsetCommitRequestTopic`.
+/// `OffsetCommitRequestTopic` of [`OffsetCommitRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetCommitRequestTopic {
     /// Versions 0-9, dropped elsewhere.
@@ -133,7 +133,7 @@ impl OffsetCommitRequestTopic {
     }
 }
 
-/// Part of `OffsetCommitRequest` `OffsetCommitRequestPartition`.
+/// `OffsetCommitRequestPartition` of [`OffsetCommitRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetCommitRequestPartition {
     /// Versions 0+.

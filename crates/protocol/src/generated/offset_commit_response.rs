@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `OffsetCommitResponse`.
+/// The response `OffsetCommitResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetCommitResponse {
     /// Versions 3+, dropped elsewhere.
@@ -46,7 +46,7 @@ impl Message for OffsetCommitResponse {
     }
 }
 
-/// Part of `OffsetCommitResponse` `OffsetCommitResponseTopic`.
+/// `OffsetCommitResponseTopic` of [`OffsetCommitResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetCommitResponseTopic {
     /// Versions 0-9, dropped elsewhere.
@@ -92,7 +92,7 @@ impl OffsetCommitResponseTopic {
     }
 }
 
-/// Part of `OffsetCommitResponse` `OffsetCommitResponsePartition`.
+/// `OffsetCommitResponsePartition` of [`OffsetCommitResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetCommitResponsePartition {
     /// Versions 0+.

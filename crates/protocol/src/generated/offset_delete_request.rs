@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `OffsetDeleteRequest`.
+/// The request `OffsetDeleteRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetDeleteRequest {
     /// Versions 0+.
@@ -32,7 +32,7 @@ impl Message for OffsetDeleteRequest {
     }
 }
 
-/// Part of `OffsetDeleteRequest` `OffsetDeleteRequestTopic`.
+/// `OffsetDeleteRequestTopic` of [`OffsetDeleteRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetDeleteRequestTopic {
     /// Versions 0+.
@@ -60,7 +60,7 @@ impl OffsetDeleteRequestTopic {
     }
 }
 
-/// Part of `OffsetDeleteRequest` `OffsetDeleteRequestPartition`.
+/// `OffsetDeleteRequestPartition` of [`OffsetDeleteRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetDeleteRequestPartition {
     /// Versions 0+.

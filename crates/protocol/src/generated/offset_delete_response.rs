@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `OffsetDeleteResponse`.
+/// The response `OffsetDeleteResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetDeleteResponse {
     /// Versions 0+.
@@ -36,7 +36,7 @@ impl Message for OffsetDeleteResponse {
     }
 }
 
-/// Part of `OffsetDeleteResponse` `OffsetDeleteResponseTopic`.
+/// `OffsetDeleteResponseTopic` of [`OffsetDeleteResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetDeleteResponseTopic {
     /// Versions 0+.
@@ -64,7 +64,7 @@ impl OffsetDeleteResponseTopic {
     }
 }
 
-/// Part of `OffsetDeleteResponse` `OffsetDeleteResponsePartition`.
+/// `OffsetDeleteResponsePartition` of [`OffsetDeleteResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetDeleteResponsePartition {
     /// Versions 0+.

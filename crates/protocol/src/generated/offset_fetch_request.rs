@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `OffsetFetchRequest`.
+/// The request `OffsetFetchRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchRequest {
     /// Versions 0-7.
@@ -39,17 +39,17 @@ impl Message for OffsetFetchRequest {
         }
         if version <= 7 {
             value.topics = if version >= 2 {
-                wire::nullable_array(r, "Topics", version >= 6, 1, |r| {
+                wire::nullable_array(r, "Topics", version >= 6, 3, |r| {
                     OffsetFetchRequestTopic::decode(r, version)
                 })?
             } else {
-                Some(wire::array(r, "Topics", version >= 6, 1, |r| {
+                Some(wire::array(r, "Topics", version >= 6, 3, |r| {
                     OffsetFetchRequestTopic::decode(r, version)
                 })?)
             };
         }
         if version >= 8 {
-            value.groups = wire::array(r, "Groups", version >= 6, 0, |r| {
+            value.groups = wire::array(r, "Groups", version >= 6, 3, |r| {
                 OffsetFetchRequestGroup::decode(r, version)
             })?;
         }
@@ -107,7 +107,7 @@ impl Message for OffsetFetchRequest {
     }
 }
 
-/// Part of `OffsetFetchRequest` `OffsetFetchRequestTopic`.
+/// `OffsetFetchRequestTopic` of [`OffsetFetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetFetchRequestTopic {
     /// Versions 0-7.
@@ -161,7 +161,7 @@ impl OffsetFetchRequestTopic {
     }
 }
 
-/// Part of `OffsetFetchRequest` `OffsetFetchRequestGroup`.
+/// `OffsetFetchRequestGroup` of [`OffsetFetchRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchRequestGroup {
     /// Versions 8+.
@@ -198,7 +198,7 @@ impl OffsetFetchRequestGroup {
             value.member_epoch = r.i32("MemberEpoch")?;
         }
         if version >= 8 {
-            value.topics = wire::nullable_array(r, "Topics", version >= 6, 0, |r| {
+            value.topics = wire::nullable_array(r, "Topics", version >= 6, 3, |r| {
                 OffsetFetchRequestTopics::decode(r, version)
             })?;
         }
@@ -241,7 +241,7 @@ impl OffsetFetchRequestGroup {
     }
 }
 
-/// Part of `OffsetFetchRequest` `OffsetFetchRequestTopics`.
+/// `OffsetFetchRequestTopics` of [`OffsetFetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetFetchRequestTopics {
     /// Versions 8-9, dropped elsewhere.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `OffsetFetchResponse`.
+/// The response `OffsetFetchResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetFetchResponse {
     /// Versions 3+, dropped elsewhere.
@@ -27,7 +27,7 @@ impl Message for OffsetFetchResponse {
             value.throttle_time_ms = r.i32("ThrottleTimeMs")?;
         }
         if version <= 7 {
-            value.topics = wire::array(r, "Topics", version >= 6, 1, |r| {
+            value.topics = wire::array(r, "Topics", version >= 6, 3, |r| {
                 OffsetFetchResponseTopic::decode(r, version)
             })?;
         }
@@ -35,7 +35,7 @@ impl Message for OffsetFetchResponse {
             value.error_code = r.i16("ErrorCode")?;
         }
         if version >= 8 {
-            value.groups = wire::array(r, "Groups", version >= 6, 0, |r| {
+            value.groups = wire::array(r, "Groups", version >= 6, 5, |r| {
                 OffsetFetchResponseGroup::decode(r, version)
             })?;
         }
@@ -76,7 +76,7 @@ impl Message for OffsetFetchResponse {
     }
 }
 
-/// Part of `OffsetFetchResponse` `OffsetFetchResponseTopic`.
+/// `OffsetFetchResponseTopic` of [`OffsetFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetFetchResponseTopic {
     /// Versions 0-7.
@@ -92,7 +92,7 @@ impl OffsetFetchResponseTopic {
             value.name = wire::string(r, "Name", version >= 6)?;
         }
         if version <= 7 {
-            value.partitions = wire::array(r, "Partitions", version >= 6, 1, |r| {
+            value.partitions = wire::array(r, "Partitions", version >= 6, 16, |r| {
                 OffsetFetchResponsePartition::decode(r, version)
             })?;
         }
@@ -124,7 +124,7 @@ impl OffsetFetchResponseTopic {
     }
 }
 
-/// Part of `OffsetFetchResponse` `OffsetFetchResponsePartition`.
+/// `OffsetFetchResponsePartition` of [`OffsetFetchResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchResponsePartition {
     /// Versions 0-7.
@@ -210,7 +210,7 @@ impl OffsetFetchResponsePartition {
     }
 }
 
-/// Part of `OffsetFetchResponse` `OffsetFetchResponseGroup`.
+/// `OffsetFetchResponseGroup` of [`OffsetFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetFetchResponseGroup {
     /// Versions 8+.
@@ -228,7 +228,7 @@ impl OffsetFetchResponseGroup {
             value.group_id = wire::string(r, "GroupId", version >= 6)?;
         }
         if version >= 8 {
-            value.topics = wire::array(r, "Topics", version >= 6, 0, |r| {
+            value.topics = wire::array(r, "Topics", version >= 6, 3, |r| {
                 OffsetFetchResponseTopics::decode(r, version)
             })?;
         }
@@ -269,7 +269,7 @@ impl OffsetFetchResponseGroup {
     }
 }
 
-/// Part of `OffsetFetchResponse` `OffsetFetchResponseTopics`.
+/// `OffsetFetchResponseTopics` of [`OffsetFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetFetchResponseTopics {
     /// Versions 8-9, dropped elsewhere.
@@ -290,7 +290,7 @@ impl OffsetFetchResponseTopics {
             value.topic_id = Uuid(r.array16("TopicId")?);
         }
         if version >= 8 {
-            value.partitions = wire::array(r, "Partitions", version >= 6, 0, |r| {
+            value.partitions = wire::array(r, "Partitions", version >= 6, 20, |r| {
                 OffsetFetchResponsePartitions::decode(r, version)
             })?;
         }
@@ -322,7 +322,7 @@ impl OffsetFetchResponseTopics {
     }
 }
 
-/// Part of `OffsetFetchResponse` `OffsetFetchResponsePartitions`.
+/// `OffsetFetchResponsePartitions` of [`OffsetFetchResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchResponsePartitions {
     /// Versions 8+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `OffsetForLeaderEpochRequest`.
+/// The request `OffsetForLeaderEpochRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetForLeaderEpochRequest {
     /// Versions 3+, default `-2`, dropped elsewhere.
@@ -51,7 +51,7 @@ impl Message for OffsetForLeaderEpochRequest {
     }
 }
 
-/// Part of `OffsetForLeaderEpochRequest` `OffsetForLeaderTopic`.
+/// `OffsetForLeaderTopic` of [`OffsetForLeaderEpochRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetForLeaderTopic {
     /// Versions 0+.
@@ -85,7 +85,7 @@ impl OffsetForLeaderTopic {
     }
 }
 
-/// Part of `OffsetForLeaderEpochRequest` `OffsetForLeaderPartition`.
+/// `OffsetForLeaderPartition` of [`OffsetForLeaderEpochRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetForLeaderPartition {
     /// Versions 0+.

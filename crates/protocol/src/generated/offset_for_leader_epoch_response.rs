@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `OffsetForLeaderEpochResponse`.
+/// The response `OffsetForLeaderEpochResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetForLeaderEpochResponse {
     /// Versions 2+, dropped elsewhere.
@@ -41,7 +41,7 @@ impl Message for OffsetForLeaderEpochResponse {
     }
 }
 
-/// Part of `OffsetForLeaderEpochResponse` `OffsetForLeaderTopicResult`.
+/// `OffsetForLeaderTopicResult` of [`OffsetForLeaderEpochResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OffsetForLeaderTopicResult {
     /// Versions 0+.
@@ -74,7 +74,7 @@ impl OffsetForLeaderTopicResult {
     }
 }
 
-/// Part of `OffsetForLeaderEpochResponse` `EpochEndOffset`.
+/// `EpochEndOffset` of [`OffsetForLeaderEpochResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochEndOffset {
     /// Versions 0+.

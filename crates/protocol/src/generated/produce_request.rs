@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, RecordData, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ProduceRequest`.
+/// The request `ProduceRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProduceRequest {
     /// Versions 3+, may be null in 3+, default `null`.
@@ -54,7 +54,7 @@ impl Message for ProduceRequest {
     }
 }
 
-/// Part of `ProduceRequest` `TopicProduceData`.
+/// `TopicProduceData` of [`ProduceRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicProduceData {
     /// Versions 0-12, dropped elsewhere.
@@ -100,7 +100,7 @@ impl TopicProduceData {
     }
 }
 
-/// Part of `ProduceRequest` `PartitionProduceData`.
+/// `PartitionProduceData` of [`ProduceRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionProduceData {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ProduceResponse`.
+/// The response `ProduceResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProduceResponse {
     /// Versions 0+.
@@ -30,7 +30,7 @@ impl Message for ProduceResponse {
                 match tag {
                     0 if version >= 10 => {
                         value.node_endpoints =
-                            wire::array(r, "NodeEndpoints", version >= 9, 0, |r| {
+                            wire::array(r, "NodeEndpoints", version >= 9, 11, |r| {
                                 NodeEndpoint::decode(r, version)
                             })?
                     }
@@ -74,7 +74,7 @@ impl ProduceResponse {
     }
 }
 
-/// Part of `ProduceResponse` `TopicProduceResponse`.
+/// `TopicProduceResponse` of [`ProduceResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicProduceResponse {
     /// Versions 0-12, dropped elsewhere.
@@ -124,7 +124,7 @@ impl TopicProduceResponse {
     }
 }
 
-/// Part of `ProduceResponse` `PartitionProduceResponse`.
+/// `PartitionProduceResponse` of [`ProduceResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionProduceResponse {
     /// Versions 0+.
@@ -171,7 +171,7 @@ impl PartitionProduceResponse {
             value.log_start_offset = r.i64("LogStartOffset")?;
         }
         if version >= 8 {
-            value.record_errors = wire::array(r, "RecordErrors", version >= 9, 0, |r| {
+            value.record_errors = wire::array(r, "RecordErrors", version >= 9, 6, |r| {
                 BatchIndexAndErrorMessage::decode(r, version)
             })?;
         }
@@ -237,7 +237,7 @@ impl PartitionProduceResponse {
     }
 }
 
-/// Part of `ProduceResponse` `BatchIndexAndErrorMessage`.
+/// `BatchIndexAndErrorMessage` of [`ProduceResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchIndexAndErrorMessage {
     /// Versions 8+.
@@ -287,7 +287,7 @@ impl BatchIndexAndErrorMessage {
     }
 }
 
-/// Part of `ProduceResponse` `LeaderIdAndEpoch`.
+/// `LeaderIdAndEpoch` of [`ProduceResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeaderIdAndEpoch {
     /// Versions 10+, default `-1`.
@@ -337,7 +337,7 @@ impl LeaderIdAndEpoch {
     }
 }
 
-/// Part of `ProduceResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`ProduceResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 10+.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `PushTelemetryRequest`.
+/// The request `PushTelemetryRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PushTelemetryRequest {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `PushTelemetryResponse`.
+/// The response `PushTelemetryResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PushTelemetryResponse {
     /// Versions 0+.

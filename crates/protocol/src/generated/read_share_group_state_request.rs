@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ReadShareGroupStateRequest`.
+/// The request `ReadShareGroupStateRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadShareGroupStateRequest {
     /// Versions 0+.
@@ -34,7 +34,7 @@ impl Message for ReadShareGroupStateRequest {
     }
 }
 
-/// Part of `ReadShareGroupStateRequest` `ReadStateData`.
+/// `ReadStateData` of [`ReadShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadStateData {
     /// Versions 0+.
@@ -63,7 +63,7 @@ impl ReadStateData {
     }
 }
 
-/// Part of `ReadShareGroupStateRequest` `PartitionData`.
+/// `PartitionData` of [`ReadShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

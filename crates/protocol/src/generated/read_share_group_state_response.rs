@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ReadShareGroupStateResponse`.
+/// The response `ReadShareGroupStateResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadShareGroupStateResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for ReadShareGroupStateResponse {
     }
 }
 
-/// Part of `ReadShareGroupStateResponse` `ReadStateResult`.
+/// `ReadStateResult` of [`ReadShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadStateResult {
     /// Versions 0+.
@@ -62,7 +62,7 @@ impl ReadStateResult {
     }
 }
 
-/// Part of `ReadShareGroupStateResponse` `PartitionResult`.
+/// `PartitionResult` of [`ReadShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionResult {
     /// Versions 0+.
@@ -107,7 +107,7 @@ impl PartitionResult {
     }
 }
 
-/// Part of `ReadShareGroupStateResponse` `StateBatch`.
+/// `StateBatch` of [`ReadShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateBatch {
     /// Versions 0+.

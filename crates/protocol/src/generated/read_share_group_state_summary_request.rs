@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ReadShareGroupStateSummaryRequest`.
+/// The request `ReadShareGroupStateSummaryRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadShareGroupStateSummaryRequest {
     /// Versions 0+.
@@ -35,7 +35,7 @@ impl Message for ReadShareGroupStateSummaryRequest {
     }
 }
 
-/// Part of `ReadShareGroupStateSummaryRequest` `ReadStateSummaryData`.
+/// `ReadStateSummaryData` of [`ReadShareGroupStateSummaryRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadStateSummaryData {
     /// Versions 0+.
@@ -64,7 +64,7 @@ impl ReadStateSummaryData {
     }
 }
 
-/// Part of `ReadShareGroupStateSummaryRequest` `PartitionData`.
+/// `PartitionData` of [`ReadShareGroupStateSummaryRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

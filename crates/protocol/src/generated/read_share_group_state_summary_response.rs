@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ReadShareGroupStateSummaryResponse`.
+/// The response `ReadShareGroupStateSummaryResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadShareGroupStateSummaryResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for ReadShareGroupStateSummaryResponse {
     }
 }
 
-/// Part of `ReadShareGroupStateSummaryResponse` `ReadStateSummaryResult`.
+/// `ReadStateSummaryResult` of [`ReadShareGroupStateSummaryResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadStateSummaryResult {
     /// Versions 0+.
@@ -62,7 +62,7 @@ impl ReadStateSummaryResult {
     }
 }
 
-/// Part of `ReadShareGroupStateSummaryResponse` `PartitionResult`.
+/// `PartitionResult` of [`ReadShareGroupStateSummaryResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionResult {
     /// Versions 0+.

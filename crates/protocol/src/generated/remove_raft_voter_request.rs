@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `RemoveRaftVoterRequest`.
+/// The request `RemoveRaftVoterRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoveRaftVoterRequest {
     /// Versions 0+, may be null in 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `RemoveRaftVoterResponse`.
+/// The response `RemoveRaftVoterResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoveRaftVoterResponse {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `RenewDelegationTokenResponse`.
+/// The response `RenewDelegationTokenResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RenewDelegationTokenResponse {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `RequestHeader`.
+/// The structure `RequestHeader`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestHeader {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `ResponseHeader`.
+/// The structure `ResponseHeader`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResponseHeader {
     /// Versions 0+.

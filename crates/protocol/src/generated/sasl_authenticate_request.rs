@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `SaslAuthenticateRequest`.
+/// The request `SaslAuthenticateRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SaslAuthenticateRequest {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `SaslAuthenticateResponse`.
+/// The response `SaslAuthenticateResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SaslAuthenticateResponse {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareAcknowledgeRequest`.
+/// The request `ShareAcknowledgeRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShareAcknowledgeRequest {
     /// Versions 0+, may be null in 0+, default `null`.
@@ -66,7 +66,7 @@ impl Message for ShareAcknowledgeRequest {
     }
 }
 
-/// Part of `ShareAcknowledgeRequest` `AcknowledgeTopic`.
+/// `AcknowledgeTopic` of [`ShareAcknowledgeRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcknowledgeTopic {
     /// Versions 0+.
@@ -95,7 +95,7 @@ impl AcknowledgeTopic {
     }
 }
 
-/// Part of `ShareAcknowledgeRequest` `AcknowledgePartition`.
+/// `AcknowledgePartition` of [`ShareAcknowledgeRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcknowledgePartition {
     /// Versions 0+.
@@ -129,7 +129,7 @@ impl AcknowledgePartition {
     }
 }
 
-/// Part of `ShareAcknowledgeRequest` `AcknowledgementBatch`.
+/// `AcknowledgementBatch` of [`ShareAcknowledgeRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcknowledgementBatch {
     /// Versions 0+.

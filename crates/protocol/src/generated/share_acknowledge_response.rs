@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareAcknowledgeResponse`.
+/// The response `ShareAcknowledgeResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareAcknowledgeResponse {
     /// Versions 0+.
@@ -61,7 +61,7 @@ impl Message for ShareAcknowledgeResponse {
     }
 }
 
-/// Part of `ShareAcknowledgeResponse` `ShareAcknowledgeTopicResponse`.
+/// `ShareAcknowledgeTopicResponse` of [`ShareAcknowledgeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareAcknowledgeTopicResponse {
     /// Versions 0+.
@@ -90,7 +90,7 @@ impl ShareAcknowledgeTopicResponse {
     }
 }
 
-/// Part of `ShareAcknowledgeResponse` `PartitionData`.
+/// `PartitionData` of [`ShareAcknowledgeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -124,7 +124,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `ShareAcknowledgeResponse` `LeaderIdAndEpoch`.
+/// `LeaderIdAndEpoch` of [`ShareAcknowledgeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderIdAndEpoch {
     /// Versions 0+.
@@ -150,7 +150,7 @@ impl LeaderIdAndEpoch {
     }
 }
 
-/// Part of `ShareAcknowledgeResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`ShareAcknowledgeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 0+.

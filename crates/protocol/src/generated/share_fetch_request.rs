@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareFetchRequest`.
+/// The request `ShareFetchRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShareFetchRequest {
     /// Versions 0+, may be null in 0+, default `null`.
@@ -112,7 +112,7 @@ impl Message for ShareFetchRequest {
     }
 }
 
-/// Part of `ShareFetchRequest` `FetchTopic`.
+/// `FetchTopic` of [`ShareFetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FetchTopic {
     /// Versions 0+.
@@ -141,7 +141,7 @@ impl FetchTopic {
     }
 }
 
-/// Part of `ShareFetchRequest` `FetchPartition`.
+/// `FetchPartition` of [`ShareFetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FetchPartition {
     /// Versions 0+.
@@ -165,7 +165,7 @@ impl FetchPartition {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        if true && self.partition_max_bytes != 0 {
+        if self.partition_max_bytes != 0 {
             wire::not_in_version("PartitionMaxBytes", version)?;
         }
         wire::put_array(
@@ -180,7 +180,7 @@ impl FetchPartition {
     }
 }
 
-/// Part of `ShareFetchRequest` `AcknowledgementBatch`.
+/// `AcknowledgementBatch` of [`ShareFetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcknowledgementBatch {
     /// Versions 0+.
@@ -214,7 +214,7 @@ impl AcknowledgementBatch {
     }
 }
 
-/// Part of `ShareFetchRequest` `ForgottenTopic`.
+/// `ForgottenTopic` of [`ShareFetchRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ForgottenTopic {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, RecordData, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareFetchResponse`.
+/// The response `ShareFetchResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareFetchResponse {
     /// Versions 0+.
@@ -57,7 +57,7 @@ impl Message for ShareFetchResponse {
     }
 }
 
-/// Part of `ShareFetchResponse` `ShareFetchableTopicResponse`.
+/// `ShareFetchableTopicResponse` of [`ShareFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareFetchableTopicResponse {
     /// Versions 0+.
@@ -86,7 +86,7 @@ impl ShareFetchableTopicResponse {
     }
 }
 
-/// Part of `ShareFetchResponse` `PartitionData`.
+/// `PartitionData` of [`ShareFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -146,7 +146,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `ShareFetchResponse` `LeaderIdAndEpoch`.
+/// `LeaderIdAndEpoch` of [`ShareFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderIdAndEpoch {
     /// Versions 0+.
@@ -172,7 +172,7 @@ impl LeaderIdAndEpoch {
     }
 }
 
-/// Part of `ShareFetchResponse` `AcquiredRecords`.
+/// `AcquiredRecords` of [`ShareFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcquiredRecords {
     /// Versions 0+.
@@ -202,7 +202,7 @@ impl AcquiredRecords {
     }
 }
 
-/// Part of `ShareFetchResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`ShareFetchResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 0+.

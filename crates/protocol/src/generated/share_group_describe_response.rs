@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareGroupDescribeResponse`.
+/// The response `ShareGroupDescribeResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupDescribeResponse {
     /// Versions 0+.
@@ -34,7 +34,7 @@ impl Message for ShareGroupDescribeResponse {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse` `DescribedGroup`.
+/// `DescribedGroup` of [`ShareGroupDescribeResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedGroup {
     /// Versions 0+.
@@ -106,7 +106,7 @@ impl DescribedGroup {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse` `Member`.
+/// `Member` of [`ShareGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Member {
     /// Versions 0+.
@@ -160,7 +160,7 @@ impl Member {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse` `Assignment`.
+/// `Assignment` of [`ShareGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// Versions 0+.
@@ -185,7 +185,7 @@ impl Assignment {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse` `TopicPartitions`.
+/// `TopicPartitions` of [`ShareGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `ShareGroupHeartbeatRequest`.
+/// The request `ShareGroupHeartbeatRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupHeartbeatRequest {
     /// Versions 0+.

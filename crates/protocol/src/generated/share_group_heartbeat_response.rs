@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `ShareGroupHeartbeatResponse`.
+/// The response `ShareGroupHeartbeatResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShareGroupHeartbeatResponse {
     /// Versions 0+.
@@ -61,7 +61,7 @@ impl Message for ShareGroupHeartbeatResponse {
     }
 }
 
-/// Part of `ShareGroupHeartbeatResponse` `Assignment`.
+/// `Assignment` of [`ShareGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// Versions 0+.
@@ -86,7 +86,7 @@ impl Assignment {
     }
 }
 
-/// Part of `ShareGroupHeartbeatResponse` `TopicPartitions`.
+/// `TopicPartitions` of [`ShareGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartitions {
     /// Versions 0+.

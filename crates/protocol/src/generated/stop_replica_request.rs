@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `StopReplicaRequest`.
+/// The request `StopReplicaRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StopReplicaRequest {}
 

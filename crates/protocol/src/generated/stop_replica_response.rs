@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `StopReplicaResponse`.
+/// The response `StopReplicaResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StopReplicaResponse {}
 

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupDescribeResponse`.
+/// The response `StreamsGroupDescribeResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupDescribeResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for StreamsGroupDescribeResponse {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `DescribedGroup`.
+/// `DescribedGroup` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedGroup {
     /// Versions 0+.
@@ -155,7 +155,7 @@ impl DescribedGroup {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `Topology`.
+/// `Topology` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
     /// Versions 0+.
@@ -187,7 +187,7 @@ impl Topology {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `Subtopology`.
+/// `Subtopology` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Subtopology {
     /// Versions 0+.
@@ -250,7 +250,7 @@ impl Subtopology {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TopicInfo`.
+/// `TopicInfo` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicInfo {
     /// Versions 0+.
@@ -287,7 +287,7 @@ impl TopicInfo {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `Member`.
+/// `Member` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Member {
     /// Versions 0+.
@@ -381,7 +381,7 @@ impl Member {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `Endpoint`.
+/// `Endpoint` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
     /// Versions 0+.
@@ -407,7 +407,7 @@ impl Endpoint {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `KeyValue`.
+/// `KeyValue` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyValue {
     /// Versions 0+.
@@ -433,7 +433,7 @@ impl KeyValue {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TaskOffset`.
+/// `TaskOffset` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskOffset {
     /// Versions 0+.
@@ -463,7 +463,7 @@ impl TaskOffset {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `Assignment`.
+/// `Assignment` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// Versions 0+.
@@ -502,7 +502,7 @@ impl Assignment {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TopologyDescription`.
+/// `TopologyDescription` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescription {
     /// Versions 1+.
@@ -515,12 +515,12 @@ impl TopologyDescription {
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let mut value = Self::default();
         if version >= 1 {
-            value.subtopologies = wire::array(r, "Subtopologies", true, 1, |r| {
+            value.subtopologies = wire::array(r, "Subtopologies", true, 3, |r| {
                 TopologyDescriptionSubtopology::decode(r, version)
             })?;
         }
         if version >= 1 {
-            value.global_stores = wire::array(r, "GlobalStores", true, 1, |r| {
+            value.global_stores = wire::array(r, "GlobalStores", true, 15, |r| {
                 TopologyDescriptionGlobalStore::decode(r, version)
             })?;
         }
@@ -550,7 +550,7 @@ impl TopologyDescription {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TaskIds`.
+/// `TaskIds` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskIds {
     /// Versions 0+.
@@ -579,7 +579,7 @@ impl TaskIds {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TopologyDescriptionSubtopology`.
+/// `TopologyDescriptionSubtopology` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescriptionSubtopology {
     /// Versions 1+.
@@ -596,7 +596,7 @@ impl TopologyDescriptionSubtopology {
         }
         if version >= 1 {
             value.nodes =
-                wire::array(r, "Nodes", true, 1, |r| TopologyDescriptionNode::decode(r, version))?;
+                wire::array(r, "Nodes", true, 7, |r| TopologyDescriptionNode::decode(r, version))?;
         }
         r.tags("tags", |_, _| Ok(false))?;
         Ok(value)
@@ -622,7 +622,7 @@ impl TopologyDescriptionSubtopology {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TopologyDescriptionGlobalStore`.
+/// `TopologyDescriptionGlobalStore` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescriptionGlobalStore {
     /// Versions 1+.
@@ -662,7 +662,7 @@ impl TopologyDescriptionGlobalStore {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse` `TopologyDescriptionNode`.
+/// `TopologyDescriptionNode` of [`StreamsGroupDescribeResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescriptionNode {
     /// Versions 1+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupHeartbeatRequest`.
+/// The request `StreamsGroupHeartbeatRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamsGroupHeartbeatRequest {
     /// Versions 0+.
@@ -170,7 +170,7 @@ impl Message for StreamsGroupHeartbeatRequest {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `Topology`.
+/// `Topology` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
     /// Versions 0+.
@@ -199,7 +199,7 @@ impl Topology {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `Subtopology`.
+/// `Subtopology` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Subtopology {
     /// Versions 0+.
@@ -277,7 +277,7 @@ impl Subtopology {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `TopicInfo`.
+/// `TopicInfo` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicInfo {
     /// Versions 0+.
@@ -314,7 +314,7 @@ impl TopicInfo {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `CopartitionGroup`.
+/// `CopartitionGroup` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CopartitionGroup {
     /// Versions 0+.
@@ -363,7 +363,7 @@ impl CopartitionGroup {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `TaskIds`.
+/// `TaskIds` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskIds {
     /// Versions 0+.
@@ -392,7 +392,7 @@ impl TaskIds {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `Endpoint`.
+/// `Endpoint` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
     /// Versions 0+.
@@ -418,7 +418,7 @@ impl Endpoint {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `KeyValue`.
+/// `KeyValue` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyValue {
     /// Versions 0+.
@@ -444,7 +444,7 @@ impl KeyValue {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatRequest` `TaskOffset`.
+/// `TaskOffset` of [`StreamsGroupHeartbeatRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskOffset {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupHeartbeatResponse`.
+/// The response `StreamsGroupHeartbeatResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamsGroupHeartbeatResponse {
     /// Versions 0+.
@@ -163,7 +163,7 @@ impl Message for StreamsGroupHeartbeatResponse {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatResponse` `Status`.
+/// `Status` of [`StreamsGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
     /// Versions 0+.
@@ -189,7 +189,7 @@ impl Status {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatResponse` `TaskIds`.
+/// `TaskIds` of [`StreamsGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskIds {
     /// Versions 0+.
@@ -218,7 +218,7 @@ impl TaskIds {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatResponse` `EndpointToPartitions`.
+/// `EndpointToPartitions` of [`StreamsGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointToPartitions {
     /// Versions 0+.
@@ -254,7 +254,7 @@ impl EndpointToPartitions {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatResponse` `Endpoint`.
+/// `Endpoint` of [`StreamsGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
     /// Versions 0+.
@@ -280,7 +280,7 @@ impl Endpoint {
     }
 }
 
-/// Part of `StreamsGroupHeartbeatResponse` `TopicPartition`.
+/// `TopicPartition` of [`StreamsGroupHeartbeatResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicPartition {
     /// Versions 0+.

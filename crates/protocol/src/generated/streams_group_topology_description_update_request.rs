@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTopologyDescriptionUpdateRequest`.
+/// The request `StreamsGroupTopologyDescriptionUpdateRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTopologyDescriptionUpdateRequest {
     /// Versions 0+.
@@ -41,7 +41,7 @@ impl Message for StreamsGroupTopologyDescriptionUpdateRequest {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest` `TopologyDescription`.
+/// `TopologyDescription` of [`StreamsGroupTopologyDescriptionUpdateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescription {
     /// Versions 0+.
@@ -75,7 +75,7 @@ impl TopologyDescription {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest` `TopologyDescriptionSubtopology`.
+/// `TopologyDescriptionSubtopology` of [`StreamsGroupTopologyDescriptionUpdateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescriptionSubtopology {
     /// Versions 0+.
@@ -102,7 +102,7 @@ impl TopologyDescriptionSubtopology {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest` `TopologyDescriptionGlobalStore`.
+/// `TopologyDescriptionGlobalStore` of [`StreamsGroupTopologyDescriptionUpdateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescriptionGlobalStore {
     /// Versions 0+.
@@ -128,7 +128,7 @@ impl TopologyDescriptionGlobalStore {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest` `TopologyDescriptionNode`.
+/// `TopologyDescriptionNode` of [`StreamsGroupTopologyDescriptionUpdateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopologyDescriptionNode {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `StreamsGroupTopologyDescriptionUpdateResponse`.
+/// The response `StreamsGroupTopologyDescriptionUpdateResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGroupTopologyDescriptionUpdateResponse {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `SyncGroupRequest`.
+/// The request `SyncGroupRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyncGroupRequest {
     /// Versions 0+.
@@ -92,7 +92,7 @@ impl Message for SyncGroupRequest {
     }
 }
 
-/// Part of `SyncGroupRequest` `SyncGroupRequestAssignment`.
+/// `SyncGroupRequestAssignment` of [`SyncGroupRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyncGroupRequestAssignment {
     /// Versions 0+.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `SyncGroupResponse`.
+/// The response `SyncGroupResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyncGroupResponse {
     /// Versions 1+, dropped elsewhere.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `TxnOffsetCommitRequest`.
+/// The request `TxnOffsetCommitRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TxnOffsetCommitRequest {
     /// Versions 0+.
@@ -107,7 +107,7 @@ impl Message for TxnOffsetCommitRequest {
     }
 }
 
-/// Part of `TxnOffsetCommitRequest` `TxnOffsetCommitRequestTopic`.
+/// `TxnOffsetCommitRequestTopic` of [`TxnOffsetCommitRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TxnOffsetCommitRequestTopic {
     /// Versions 0-5, dropped elsewhere.
@@ -153,7 +153,7 @@ impl TxnOffsetCommitRequestTopic {
     }
 }
 
-/// Part of `TxnOffsetCommitRequest` `TxnOffsetCommitRequestPartition`.
+/// `TxnOffsetCommitRequestPartition` of [`TxnOffsetCommitRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TxnOffsetCommitRequestPartition {
     /// Versions 0+.

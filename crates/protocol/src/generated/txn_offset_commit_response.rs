@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `TxnOffsetCommitResponse`.
+/// The response `TxnOffsetCommitResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TxnOffsetCommitResponse {
     /// Versions 0+.
@@ -42,7 +42,7 @@ impl Message for TxnOffsetCommitResponse {
     }
 }
 
-/// Part of `TxnOffsetCommitResponse` `TxnOffsetCommitResponseTopic`.
+/// `TxnOffsetCommitResponseTopic` of [`TxnOffsetCommitResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TxnOffsetCommitResponseTopic {
     /// Versions 0-5, dropped elsewhere.
@@ -88,7 +88,7 @@ impl TxnOffsetCommitResponseTopic {
     }
 }
 
-/// Part of `TxnOffsetCommitResponse` `TxnOffsetCommitResponsePartition`.
+/// `TxnOffsetCommitResponsePartition` of [`TxnOffsetCommitResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TxnOffsetCommitResponsePartition {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `UnregisterBrokerResponse`.
+/// The response `UnregisterBrokerResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnregisterBrokerResponse {
     /// Versions 0+.

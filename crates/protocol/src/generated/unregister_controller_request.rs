@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `UnregisterControllerRequest`.
+/// The request `UnregisterControllerRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnregisterControllerRequest {
     /// Versions 0+.

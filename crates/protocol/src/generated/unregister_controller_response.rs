@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `UnregisterControllerResponse`.
+/// The response `UnregisterControllerResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnregisterControllerResponse {
     /// Versions 0+.

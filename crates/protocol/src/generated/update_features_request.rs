@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `UpdateFeaturesRequest`.
+/// The request `UpdateFeaturesRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdateFeaturesRequest {
     /// Versions 0+, default `60000`.
@@ -53,7 +53,7 @@ impl Message for UpdateFeaturesRequest {
     }
 }
 
-/// Part of `UpdateFeaturesRequest` `FeatureUpdateKey`.
+/// `FeatureUpdateKey` of [`UpdateFeaturesRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureUpdateKey {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `UpdateFeaturesResponse`.
+/// The response `UpdateFeaturesResponse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdateFeaturesResponse {
     /// Versions 0+.
@@ -59,7 +59,7 @@ impl Message for UpdateFeaturesResponse {
     }
 }
 
-/// Part of `UpdateFeaturesResponse` `UpdatableFeatureResult`.
+/// `UpdatableFeatureResult` of [`UpdateFeaturesResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdatableFeatureResult {
     /// Versions 0+.

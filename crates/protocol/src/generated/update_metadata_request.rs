@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `UpdateMetadataRequest`.
+/// The request `UpdateMetadataRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateMetadataRequest {}
 

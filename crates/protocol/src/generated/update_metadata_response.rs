@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `UpdateMetadataResponse`.
+/// The response `UpdateMetadataResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateMetadataResponse {}
 

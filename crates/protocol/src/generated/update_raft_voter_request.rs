@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `UpdateRaftVoterRequest`.
+/// The request `UpdateRaftVoterRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdateRaftVoterRequest {
     /// Versions 0+, may be null in 0+.
@@ -65,7 +65,7 @@ impl Message for UpdateRaftVoterRequest {
     }
 }
 
-/// Part of `UpdateRaftVoterRequest` `Listener`.
+/// `Listener` of [`UpdateRaftVoterRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listener {
     /// Versions 0+.
@@ -95,7 +95,7 @@ impl Listener {
     }
 }
 
-/// Part of `UpdateRaftVoterRequest` `KRaftVersionFeature`.
+/// `KRaftVersionFeature` of [`UpdateRaftVoterRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KRaftVersionFeature {
     /// Versions 0+.

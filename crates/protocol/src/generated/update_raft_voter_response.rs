@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `UpdateRaftVoterResponse`.
+/// The response `UpdateRaftVoterResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateRaftVoterResponse {
     /// Versions 0+.
@@ -55,7 +55,7 @@ impl UpdateRaftVoterResponse {
     }
 }
 
-/// Part of `UpdateRaftVoterResponse` `CurrentLeader`.
+/// `CurrentLeader` of [`UpdateRaftVoterResponse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CurrentLeader {
     /// Versions 0+, default `-1`.

@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `VoteRequest`.
+/// The request `VoteRequest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VoteRequest {
     /// Versions 0+, may be null in 0+, default `null`.
@@ -48,7 +48,7 @@ impl Message for VoteRequest {
     }
 }
 
-/// Part of `VoteRequest` `TopicData`.
+/// `TopicData` of [`VoteRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -77,7 +77,7 @@ impl TopicData {
     }
 }
 
-/// Part of `VoteRequest` `PartitionData`.
+/// `PartitionData` of [`VoteRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.

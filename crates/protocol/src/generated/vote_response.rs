@@ -2,7 +2,7 @@
 
 use ottla_codec::{Counter, DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `VoteResponse`.
+/// The response `VoteResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VoteResponse {
     /// Versions 0+.
@@ -25,7 +25,7 @@ impl Message for VoteResponse {
         r.tags("tags", |tag, r| {
             match tag {
                 0 if version >= 1 => {
-                    value.node_endpoints = wire::array(r, "NodeEndpoints", true, 1, |r| {
+                    value.node_endpoints = wire::array(r, "NodeEndpoints", true, 8, |r| {
                         NodeEndpoint::decode(r, version)
                     })?
                 }
@@ -64,7 +64,7 @@ impl VoteResponse {
     }
 }
 
-/// Part of `VoteResponse` `TopicData`.
+/// `TopicData` of [`VoteResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicData {
     /// Versions 0+.
@@ -93,7 +93,7 @@ impl TopicData {
     }
 }
 
-/// Part of `VoteResponse` `PartitionData`.
+/// `PartitionData` of [`VoteResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -131,7 +131,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `VoteResponse` `NodeEndpoint`.
+/// `NodeEndpoint` of [`VoteResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeEndpoint {
     /// Versions 1+.

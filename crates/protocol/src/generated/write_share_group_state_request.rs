@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `WriteShareGroupStateRequest`.
+/// The request `WriteShareGroupStateRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteShareGroupStateRequest {
     /// Versions 0+.
@@ -34,7 +34,7 @@ impl Message for WriteShareGroupStateRequest {
     }
 }
 
-/// Part of `WriteShareGroupStateRequest` `WriteStateData`.
+/// `WriteStateData` of [`WriteShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteStateData {
     /// Versions 0+.
@@ -63,7 +63,7 @@ impl WriteStateData {
     }
 }
 
-/// Part of `WriteShareGroupStateRequest` `PartitionData`.
+/// `PartitionData` of [`WriteShareGroupStateRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionData {
     /// Versions 0+.
@@ -125,7 +125,7 @@ impl PartitionData {
     }
 }
 
-/// Part of `WriteShareGroupStateRequest` `StateBatch`.
+/// `StateBatch` of [`WriteShareGroupStateRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateBatch {
     /// Versions 0+.

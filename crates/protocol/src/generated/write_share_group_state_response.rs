@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `WriteShareGroupStateResponse`.
+/// The response `WriteShareGroupStateResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteShareGroupStateResponse {
     /// Versions 0+.
@@ -33,7 +33,7 @@ impl Message for WriteShareGroupStateResponse {
     }
 }
 
-/// Part of `WriteShareGroupStateResponse` `WriteStateResult`.
+/// `WriteStateResult` of [`WriteShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteStateResult {
     /// Versions 0+.
@@ -62,7 +62,7 @@ impl WriteStateResult {
     }
 }
 
-/// Part of `WriteShareGroupStateResponse` `PartitionResult`.
+/// `PartitionResult` of [`WriteShareGroupStateResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionResult {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `WriteTxnMarkersRequest`.
+/// The request `WriteTxnMarkersRequest`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteTxnMarkersRequest {
     /// Versions 0+.
@@ -32,7 +32,7 @@ impl Message for WriteTxnMarkersRequest {
     }
 }
 
-/// Part of `WriteTxnMarkersRequest` `WritableTxnMarker`.
+/// `WritableTxnMarker` of [`WriteTxnMarkersRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WritableTxnMarker {
     /// Versions 0+.
@@ -79,7 +79,7 @@ impl WritableTxnMarker {
     }
 }
 
-/// Part of `WriteTxnMarkersRequest` `WritableTxnMarkerTopic`.
+/// `WritableTxnMarkerTopic` of [`WriteTxnMarkersRequest`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WritableTxnMarkerTopic {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 
-/// Message `WriteTxnMarkersResponse`.
+/// The response `WriteTxnMarkersResponse`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteTxnMarkersResponse {
     /// Versions 0+.
@@ -32,7 +32,7 @@ impl Message for WriteTxnMarkersResponse {
     }
 }
 
-/// Part of `WriteTxnMarkersResponse` `WritableTxnMarkerResult`.
+/// `WritableTxnMarkerResult` of [`WriteTxnMarkersResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WritableTxnMarkerResult {
     /// Versions 0+.
@@ -60,7 +60,7 @@ impl WritableTxnMarkerResult {
     }
 }
 
-/// Part of `WriteTxnMarkersResponse` `WritableTxnMarkerTopicResult`.
+/// `WritableTxnMarkerTopicResult` of [`WriteTxnMarkersResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WritableTxnMarkerTopicResult {
     /// Versions 0+.
@@ -90,7 +90,7 @@ impl WritableTxnMarkerTopicResult {
     }
 }
 
-/// Part of `WriteTxnMarkersResponse` `WritableTxnMarkerPartitionResult`.
+/// `WritableTxnMarkerPartitionResult` of [`WriteTxnMarkersResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WritableTxnMarkerPartitionResult {
     /// Versions 0+.

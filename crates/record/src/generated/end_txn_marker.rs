@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `EndTxnMarker`.
+/// The structure `EndTxnMarker`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndTxnMarker {
     /// Versions 0+.

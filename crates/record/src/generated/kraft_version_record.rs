@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `KRaftVersionRecord`.
+/// The structure `KRaftVersionRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KRaftVersionRecord {
     /// Versions 0+.

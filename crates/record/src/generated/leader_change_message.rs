@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 use ottla_types::Uuid;
 
-/// Message `LeaderChangeMessage`.
+/// The structure `LeaderChangeMessage`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderChangeMessage {
     /// Versions 0+.
@@ -45,7 +45,7 @@ impl Message for LeaderChangeMessage {
     }
 }
 
-/// Part of `LeaderChangeMessage` `Voter`.
+/// `Voter` of [`LeaderChangeMessage`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Voter {
     /// Versions 0+.

@@ -20,3 +20,19 @@ pub use leader_change_message::LeaderChangeMessage;
 pub use snapshot_footer_record::SnapshotFooterRecord;
 pub use snapshot_header_record::SnapshotHeaderRecord;
 pub use voters_record::VotersRecord;
+
+/// Calls `$m! { Name Name ... }` with the types of all messages in [`generated`](crate::generated).
+#[macro_export]
+macro_rules! for_each_message {
+    ($m:ident) => {
+        $m! {
+            ControlRecordTypeSchema
+            EndTxnMarker
+            KRaftVersionRecord
+            LeaderChangeMessage
+            SnapshotFooterRecord
+            SnapshotHeaderRecord
+            VotersRecord
+        }
+    };
+}

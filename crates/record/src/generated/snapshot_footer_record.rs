@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `SnapshotFooterRecord`.
+/// The structure `SnapshotFooterRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapshotFooterRecord {
     /// Versions 0+.

@@ -2,7 +2,7 @@
 
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, wire};
 
-/// Message `SnapshotHeaderRecord`.
+/// The structure `SnapshotHeaderRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapshotHeaderRecord {
     /// Versions 0+.

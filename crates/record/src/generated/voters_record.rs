@@ -3,7 +3,7 @@
 use ottla_codec::{DecodeError, EncodeError, Message, Reader, Sink, Str, wire};
 use ottla_types::Uuid;
 
-/// Message `VotersRecord`.
+/// The structure `VotersRecord`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VotersRecord {
     /// Versions 0+.
@@ -34,7 +34,7 @@ impl Message for VotersRecord {
     }
 }
 
-/// Part of `VotersRecord` `Voter`.
+/// `Voter` of [`VotersRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Voter {
     /// Versions 0+.
@@ -70,7 +70,7 @@ impl Voter {
     }
 }
 
-/// Part of `VotersRecord` `Endpoint`.
+/// `Endpoint` of [`VotersRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
     /// Versions 0+.
@@ -100,7 +100,7 @@ impl Endpoint {
     }
 }
 
-/// Part of `VotersRecord` `KRaftVersionFeature`.
+/// `KRaftVersionFeature` of [`VotersRecord`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KRaftVersionFeature {
     /// Versions 0+.

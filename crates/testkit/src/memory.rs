@@ -1,0 +1,74 @@
+//! How much memory a piece of code takes: an allocator that counts for each thread.
+//!
+//! A test binary installs it: `#[global_allocator] static MEMORY: Memory = Memory;`.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator with a count of what the running thread holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory;
+
+/// What a piece of code took from the allocator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Most bytes that it held at one time beyond what was held before.
+    pub peak: usize,
+    /// Its largest single allocation, in bytes.
+    pub largest: usize,
+}
+
+impl Memory {
+    /// Runs `code` on this thread and says what it took; all zero unless [`Memory`] is installed.
+    pub fn measure<T>(code: impl FnOnce() -> T) -> (T, Taken) {
+        let before = LIVE.get();
+        PEAK.set(before);
+        LARGEST.set(0);
+        let value = code();
+        (value, Taken { peak: PEAK.get().saturating_sub(before), largest: LARGEST.get() })
+    }
+}
+
+fn took(bytes: usize) {
+    let live = LIVE.get().wrapping_add(bytes);
+    LIVE.set(live);
+    PEAK.set(PEAK.get().max(live));
+    LARGEST.set(LARGEST.get().max(bytes));
+}
+
+fn gave(bytes: usize) {
+    // What another thread allocated may end here, so the count is not exact over threads.
+    LIVE.set(LIVE.get().saturating_sub(bytes));
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the trait is unsafe; every call goes to the system's allocator as it came"
+)]
+unsafe impl GlobalAlloc for Memory {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        took(layout.size());
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        gave(layout.size());
+        // SAFETY: as above; `at` came from `System`.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // The old block may live until the new one is filled.
+        took(size);
+        gave(layout.size());
+        // SAFETY: as above; `at` came from `System` with `layout`.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
