@@ -1,1 +1,47 @@
-//! Segmented crash-safe log of Kafka record batches.
+//! Segmented crash-safe log of Kafka record batches, in Kafka's own files.
+//!
+//! A [`LogDirectory`] is one disk's directory of partitions. A partition that exists is an
+//! [`UnrecoveredLog`] until its tail has been checked, then a [`PartitionLog`]; a new one is made
+//! by [`PartitionLog::create`]. A leader's append is prepared without the partition's lock
+//! ([`LogConfig::prepare`]) and then takes one write. Durability is asked for, by
+//! [`PartitionLog::prepare_flush`], and paid for outside of the lock.
+//!
+//! What this crate is not: it has no threads, no timers and no clock, it knows no network and no
+//! replicas (the high watermark is passed in), and it touches the disk only through [`Storage`].
+
+#![doc = include_str!("../README.md")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indexes into the log's own lists; foreign bytes are read with `get` and `Reader`"
+)]
+
+pub mod format;
+pub mod generated;
+pub mod storage;
+
+mod checkpoint;
+mod config;
+mod directory;
+mod epochs;
+mod error;
+mod index;
+mod partition;
+mod prepare;
+mod producer;
+mod recovery;
+mod segment;
+mod walk;
+
+pub use checkpoint::{CleanShutdown, MetaProperties, Offsets};
+pub use config::{LogConfig, Validation};
+pub use directory::{Checkpoint, DirectoryError, LogDirectory, PartitionDir, PartitionDirKind};
+pub use epochs::EpochEnd;
+pub use error::{AppendError, CorruptDetail, LogError, OpenError, ReadError};
+pub use partition::{
+    AppendInfo, DeletedFiles, Expired, ExpiryReason, FetchSlice, FlushJob, PartitionLog,
+    TimestampedOffset,
+};
+pub use prepare::{AppendOrigin, PreparedAppend};
+pub use producer::ProducerView;
+pub use recovery::{OpenInfo, RecoveryReport, UnrecoveredLog};
+pub use storage::{FsStorage, Storage, StorageFile};

@@ -92,6 +92,11 @@ pub fn check_crc(bytes: &[u8]) -> Result<(), BatchError> {
     if stored == computed { Ok(()) } else { Err(BatchError::Crc { stored, computed }) }
 }
 
+/// CRC-32C (Castagnoli), as Kafka uses it in batches and producer snapshots.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::crc32_iscsi(bytes)
+}
+
 /// CRC-32C of a batch that consists of `header` (whose own checksum is not read) and `body`.
 pub(crate) fn crc_of(header: &[u8; HEADER_LEN], body: &[u8]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);

@@ -12,6 +12,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod format;
+pub mod generated;
 
 mod batch;
 mod builder;
@@ -23,7 +24,7 @@ mod header;
 mod patch;
 mod record;
 
-pub use batch::{Batch, Batches, check_crc};
+pub use batch::{Batch, Batches, check_crc, crc32c};
 pub use builder::BatchBuilder;
 pub use check::{
     CheckRules, Checked, RecordsRefused, RefusedReason, RefusedRecord, check_header, check_records,

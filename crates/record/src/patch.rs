@@ -26,6 +26,14 @@ pub struct Patch {
     pub max_timestamp: Option<Timestamp>,
 }
 
+impl Patch {
+    /// Gives a header its place in a log; neither field is covered by the checksum.
+    pub fn place(header: &mut [u8; HEADER_LEN], base_offset: Offset, leader_epoch: LeaderEpoch) {
+        put(header, BASE_OFFSET_AT, base_offset.to_wire().to_be_bytes());
+        put(header, LEADER_EPOCH_AT, leader_epoch.to_wire().to_be_bytes());
+    }
+}
+
 impl Batch {
     /// The header after `patch`; the body stays as it is.
     ///
@@ -34,8 +42,7 @@ impl Batch {
     pub fn patched_header(&self, patch: &Patch) -> [u8; HEADER_LEN] {
         // From the bytes, not from the fields: what this crate does not know stays as it was.
         let mut out = self.bytes().first_chunk::<HEADER_LEN>().copied().unwrap_or([0; HEADER_LEN]);
-        put(&mut out, BASE_OFFSET_AT, patch.base_offset.to_wire().to_be_bytes());
-        put(&mut out, LEADER_EPOCH_AT, patch.leader_epoch.to_wire().to_be_bytes());
+        Patch::place(&mut out, patch.base_offset, patch.leader_epoch);
         let old = self.header();
         let max = patch.max_timestamp.unwrap_or(old.max_timestamp);
         if old.attributes.timestamp_type() != patch.timestamp_type || old.max_timestamp != max {

@@ -1,0 +1,291 @@
+//! Appending: one write for all batches of a call, their bodies untouched.
+
+use std::io;
+
+use bytes::Bytes;
+use ottla_codec::Reader;
+use ottla_record::format::HEADER_LEN;
+use ottla_record::{Batch, BatchError, BatchHeader, Batches, ControlType, DecompressLimits, Patch};
+use ottla_types::{LeaderEpoch, Offset, Timestamp, WallTime};
+
+use super::PartitionLog;
+use crate::error::AppendError;
+use crate::prepare::{AppendOrigin, PreparedAppend};
+use crate::producer::RememberedBatch;
+use crate::segment::{Outgoing, RollRules, Segment};
+use crate::storage::{Storage, StorageFile as _};
+
+/// Where appended records went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendInfo {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Offset of the last record.
+    pub last_offset: Offset,
+    /// Largest timestamp.
+    pub max_timestamp: Timestamp,
+    /// Timestamp that the leader gave all records; also set for a repeat, as Kafka does.
+    pub log_append_time: Option<Timestamp>,
+    /// First offset of the log.
+    pub log_start_offset: Offset,
+    /// Bytes written; 0 for a repeat.
+    pub bytes: usize,
+    /// Whether the producer had sent this batch before. Nothing was written: the offsets are those
+    /// of the first time.
+    pub duplicate: bool,
+}
+
+impl<S: Storage> PartitionLog<S> {
+    /// Appends a batch as the partition's leader of `epoch`: its records get the next offsets.
+    ///
+    /// # Errors
+    /// The producer's sequence or epoch does not fit, or the disk does not take the batch. After
+    /// [`AppendError::Disk`] every later append fails.
+    pub fn append(
+        &mut self,
+        prepared: &PreparedAppend,
+        epoch: LeaderEpoch,
+        now: WallTime,
+    ) -> Result<AppendInfo, AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        let sent = prepared.batch.header();
+        if let Some(earlier) = self.check_producer(prepared)? {
+            return Ok(self.duplicate(&earlier));
+        }
+        let mut header = *sent;
+        header.base_offset = self.end;
+        header.leader_epoch = Some(epoch);
+        header.attributes = prepared.attributes;
+        header.max_timestamp = prepared.max_timestamp;
+        let mut head = prepared.header;
+        Patch::place(&mut head, header.base_offset, epoch);
+        let marker = marker_epoch(&prepared.batch, &self.config.decompress_limits)?;
+        let body = prepared.batch.bytes().get(HEADER_LEN..).unwrap_or_default();
+        self.write(&[Outgoing { header, head: &head, body }], now)?;
+        self.epochs.assign(epoch, header.base_offset);
+        self.note_producer(&header, marker);
+        Ok(AppendInfo {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            log_append_time: prepared.log_append_time,
+            log_start_offset: self.log_start,
+            bytes: head.len() + body.len(),
+            duplicate: false,
+        })
+    }
+
+    /// Appends batches that already have their offsets and epochs, as a follower does, and as the
+    /// metadata log does. Checksums are compared; a cut-off batch at the end is left out. Offsets
+    /// may leave gaps but must not go back.
+    ///
+    /// Returns `None` if there is no whole batch.
+    ///
+    /// # Errors
+    /// A damaged batch, offsets before the end of the log, or a disk that does not take them.
+    pub fn append_given(
+        &mut self,
+        records: Bytes,
+        now: WallTime,
+    ) -> Result<Option<AppendInfo>, AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        let mut batches = Vec::new();
+        let mut markers = Vec::new();
+        let mut expected = self.end;
+        for batch in Batches::new(records) {
+            let batch = Batch::parse_checked(batch?.into_bytes())?;
+            let first = batch.header().base_offset;
+            if first < expected {
+                return Err(AppendError::UnexpectedOffset { first, end: expected });
+            }
+            expected = batch.header().next_offset();
+            // Whatever can be wrong with a batch is found before anything is written.
+            markers.push(marker_epoch(&batch, &self.config.decompress_limits)?);
+            batches.push(batch);
+        }
+        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(None) };
+        let info = AppendInfo {
+            base_offset: first.header().base_offset,
+            last_offset: last.header().last_offset(),
+            max_timestamp: max_timestamp(batches.iter().map(Batch::header)),
+            log_append_time: None,
+            log_start_offset: self.log_start,
+            bytes: batches.iter().map(|batch| batch.bytes().len()).sum(),
+            duplicate: false,
+        };
+        let outgoing: Vec<_> = batches.iter().map(outgoing).collect();
+        self.write(&outgoing, now)?;
+        for (batch, marker) in batches.iter().zip(markers) {
+            if let Some(epoch) = batch.header().leader_epoch {
+                self.epochs.assign(epoch, batch.header().base_offset);
+            }
+            self.note_producer(batch.header(), marker);
+        }
+        Ok(Some(info))
+    }
+
+    fn check_producer(
+        &self,
+        prepared: &PreparedAppend,
+    ) -> Result<Option<RememberedBatch>, AppendError> {
+        let header = prepared.batch.header();
+        let Some(producer_id) = header.producer_id else { return Ok(None) };
+        let earlier = match prepared.origin {
+            AppendOrigin::Client => self.producers.check(header)?,
+            AppendOrigin::Coordinator => {
+                self.producers.check_epoch(header)?;
+                None
+            }
+        };
+        if earlier.is_none() && !header.attributes.is_control() {
+            match (header.attributes.is_transactional(), self.producers.transaction_of(producer_id))
+            {
+                (true, None) => return Err(AppendError::NoTransaction(producer_id)),
+                (false, Some(_)) => return Err(AppendError::OutsideTransaction(producer_id)),
+                _ => {}
+            }
+        }
+        Ok(earlier)
+    }
+
+    fn duplicate(&self, earlier: &RememberedBatch) -> AppendInfo {
+        AppendInfo {
+            base_offset: earlier.first_offset(),
+            last_offset: earlier.last_offset,
+            max_timestamp: earlier.timestamp,
+            log_append_time: Some(earlier.timestamp),
+            log_start_offset: self.log_start,
+            bytes: 0,
+            duplicate: true,
+        }
+    }
+
+    // Only the tail of the log changes; on an error nothing but the file's unused end does.
+    fn write(&mut self, batches: &[Outgoing<'_>], now: WallTime) -> Result<(), AppendError> {
+        let at = self.end;
+        let disk = |source| AppendError::Disk { at, source };
+        let last = batches.last().map_or(at, |batch| batch.header.last_offset());
+        assert!(at <= last, "appended offsets follow the end");
+        let bytes = batches.iter().map(|batch| (batch.head.len() + batch.body.len()) as u64).sum();
+        let newest = max_timestamp(batches.iter().map(|batch| &batch.header));
+        let rules = self.roll_rules();
+        let Self { segments, home, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment");
+        let first = batches.first().map_or(at, |batch| batch.header.base_offset);
+        let roll = active.must_roll(home, &rules, bytes, last, newest, now);
+        if roll.map_err(|error| disk(io::Error::other(error)))? {
+            self.roll_at(first, now).map_err(|source| self.write_failed(at, source))?;
+        }
+        let interval = self.config.index_interval_bytes;
+        let Self { segments, home, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment");
+        let before = active.size();
+        match active.append(home, batches, interval, now) {
+            Ok(()) => {
+                assert!(active.size() == before + bytes, "every byte is accounted for");
+                self.end = last.next();
+                self.check();
+                Ok(())
+            }
+            Err(source) => Err(self.write_failed(at, source)),
+        }
+    }
+
+    // A full disk leaves the log as it was, if what was written of the batch can be cut off again.
+    // Anything else leaves it dead.
+    fn write_failed(&mut self, at: Offset, source: io::Error) -> AppendError {
+        let full =
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let Self { segments, home, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment");
+        let size = active.size();
+        let restored = full && active.keep_open(home).and_then(|file| file.set_len(size)).is_ok();
+        if restored {
+            return AppendError::NoSpace { at, source };
+        }
+        self.failed = true;
+        AppendError::Disk { at, source }
+    }
+
+    fn note_producer(&mut self, header: &BatchHeader, marker: Option<i32>) {
+        match marker {
+            Some(coordinator_epoch) => self.producers.note_marker(header, coordinator_epoch),
+            None if !header.attributes.is_control() => self.producers.note(header),
+            None => {}
+        }
+    }
+
+    pub(super) fn roll_rules(&self) -> RollRules {
+        let age = self.config.segment_age_max.saturating_sub(self.config.segment_jitter);
+        RollRules {
+            segment_bytes: self.config.segment_bytes,
+            index_bytes: self.config.index_bytes,
+            age_max_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Closes the segment that grows and begins another, unless it is empty.
+    ///
+    /// # Errors
+    /// The disk failed; a full disk changes nothing.
+    pub fn roll(&mut self, now: WallTime) -> Result<(), AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        if self.active().size() == 0 {
+            return Ok(());
+        }
+        let at = self.end;
+        self.roll_at(at, now).map_err(|source| self.write_failed(at, source))
+    }
+
+    // The new segment begins with the first offset that will be in it, which may lie behind a gap.
+    fn roll_at(&mut self, first: Offset, now: WallTime) -> io::Result<()> {
+        let base = first.max(self.end);
+        let Self { segments, home, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment");
+        assert!(active.base() < base, "a segment begins where the one before it ends");
+        active.seal(home)?;
+        // Its indexes were written just now, and recovery will trust them.
+        active.set_unsynced(true);
+        let next = Segment::create(home, base, now)?;
+        self.segments.push(next);
+        self.names_unsynced = true;
+        // Not synced: after a crash, an older one and the batches behind it will do.
+        self.take_snapshot(false)
+    }
+}
+
+fn outgoing(batch: &Batch) -> Outgoing<'_> {
+    let (head, body) = batch.bytes().split_at(HEADER_LEN);
+    Outgoing { header: *batch.header(), head, body }
+}
+
+fn max_timestamp<'a>(headers: impl Iterator<Item = &'a BatchHeader>) -> Timestamp {
+    headers.map(|header| header.max_timestamp).max().unwrap_or_default()
+}
+
+/// Epoch of the transaction coordinator, if the batch is a producer's marker: its value is a
+/// version and the epoch.
+pub(crate) fn marker_epoch(
+    batch: &Batch,
+    limits: &DecompressLimits,
+) -> Result<Option<i32>, BatchError> {
+    if batch.header().producer_id.is_none() || !batch.header().attributes.is_control() {
+        return Ok(None);
+    }
+    // Compaction leaves an empty batch when the whole transaction is gone.
+    let Some(record) = batch.records(limits)?.next().transpose()? else { return Ok(None) };
+    match ControlType::of(&record)? {
+        ControlType::Abort | ControlType::Commit => {
+            let mut value = Reader::new(record.value.unwrap_or_default());
+            value.i16("marker version").map_err(BatchError::Control)?;
+            value.i32("coordinator epoch").map(Some).map_err(BatchError::Control)
+        }
+        _ => Ok(None),
+    }
+}
