@@ -398,6 +398,18 @@ fn a_failed_sync_is_the_end() {
 }
 
 #[test]
+fn what_a_killed_process_left_in_memory_is_not_called_durable() {
+    let (storage, mut log) = create(config());
+    log.append(&client(&log, &["a"]), LeaderEpoch(0), at(1)).unwrap();
+    // The process dies, the machine goes on: the record is in the page cache only.
+    let (mut log, _) = reopen(&storage, log.config(), false, 0);
+    assert_eq!((log.end_offset(), log.flushed_to()), (Offset(1), Offset(0)));
+    assert_eq!(log.flush().unwrap(), Offset(1));
+    let (mut log, _) = reopen(&storage.crash(CrashMode::Nothing), log.config(), false, 1);
+    assert_eq!(values(&mut log), ["a"]);
+}
+
+#[test]
 fn missing_indexes_are_rebuilt_and_orphans_removed() {
     let (storage, mut log) =
         create(LogConfig { segment_bytes: 200, index_interval_bytes: 0, ..config() });
