@@ -16,7 +16,7 @@ pub enum AppendError {
     /// Single records of the batch are not acceptable; the log is unchanged.
     #[error("records refused: {0}")]
     Records(RecordsRefused),
-    /// Not exactly one batch in a leader's append.
+    /// Not exactly one batch in a leader's append: none, or two and perhaps more.
     #[error("exactly one batch is appended at a time, got {0}")]
     BatchCount(usize),
     /// The batch is larger than `max.message.bytes`.

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use ottla_record::format::HEADER_LEN;
 use ottla_record::{
-    Attributes, Batch, BatchError, BatchHeader, Batches, Compression, Patch, RecordsRefused,
-    TimestampType, check_header, check_records,
+    Attributes, Batch, BatchError, BatchHeader, Compression, Patch, RecordsRefused, TimestampType,
+    batch_len, check_header, check_records,
 };
 use ottla_types::{LeaderEpoch, Offset, Timestamp, WallTime};
 
@@ -44,6 +44,11 @@ impl PreparedAppend {
     pub fn size(&self) -> usize {
         self.batch.bytes().len()
     }
+
+    /// Codec of the stored records.
+    pub fn compression(&self) -> Compression {
+        self.attributes.compression().unwrap_or_default()
+    }
 }
 
 impl LogConfig {
@@ -60,16 +65,13 @@ impl LogConfig {
         origin: AppendOrigin,
         now: WallTime,
     ) -> Result<PreparedAppend, AppendError> {
-        let batch = single_batch(records)?;
+        let bytes = single_batch(records)?;
         let rules = self.check_rules();
         if origin == AppendOrigin::Client {
-            let base = batch.header().base_offset;
-            if base != Offset::ZERO {
-                return Err(BatchError::ClientBaseOffset(base.0).into());
-            }
+            check_base_offset(&bytes)?;
         }
-        self.check_size(&batch)?;
-        let batch = Batch::parse_checked(batch.into_bytes())?;
+        self.check_size(bytes.len())?;
+        let batch = Batch::parse_checked(bytes)?;
         let codec = batch.header().compression()?;
         let target = self
             .compression
@@ -90,10 +92,14 @@ impl LogConfig {
             Some(target) => {
                 let packed = batch.recompress(target, &self.decompress_limits)?;
                 let packed = packed.map_err(AppendError::Recompress)?;
-                self.check_size(&packed)?;
+                self.check_size(packed.bytes().len())?;
                 packed
             }
         };
+        let size = batch.bytes().len();
+        if size as u64 > self.segment_bytes {
+            return Err(AppendError::LargerThanSegment { size, max: self.segment_bytes });
+        }
         let append_time = match self.timestamp_type {
             TimestampType::LogAppendTime => Some(now.timestamp()),
             TimestampType::CreateTime => None,
@@ -110,27 +116,34 @@ impl LogConfig {
         Ok(PreparedAppend { batch, header, attributes, max_timestamp, log_append_time, origin })
     }
 
-    fn check_size(&self, batch: &Batch) -> Result<(), AppendError> {
-        let size = batch.bytes().len();
+    fn check_size(&self, size: usize) -> Result<(), AppendError> {
         let max = usize::try_from(self.max_message_bytes).unwrap_or(usize::MAX);
-        if size > max {
-            return Err(AppendError::TooLarge { size, max });
-        }
-        if size as u64 > self.segment_bytes {
-            return Err(AppendError::LargerThanSegment { size, max: self.segment_bytes });
-        }
-        Ok(())
+        if size > max { Err(AppendError::TooLarge { size, max }) } else { Ok(()) }
     }
 }
 
-fn single_batch(records: Bytes) -> Result<Batch, AppendError> {
-    let mut batches = Batches::new(records);
-    let first = batches.next().ok_or(AppendError::BatchCount(0))??;
-    match batches.next() {
-        // Kafka trims the cut-off end of a batch that is not whole.
-        None => Ok(first),
-        Some(Err(error)) => Err(error.into()),
-        Some(Ok(_)) => Err(AppendError::BatchCount(2 + batches.count())),
+// Only lengths and formats are looked at: whether the fields can be believed is for the checksum
+// to say, and a field that was damaged on its way must not be blamed on the producer.
+fn single_batch(records: Bytes) -> Result<Bytes, AppendError> {
+    let whole = |bytes: &[u8]| match batch_len(bytes) {
+        Ok(len) => Ok(Some(len).filter(|&len| len <= bytes.len())),
+        Err(BatchError::Truncated { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let len = whole(&records)?.ok_or(AppendError::BatchCount(0))?;
+    // Kafka trims the cut-off end of a second batch.
+    match whole(records.get(len..).unwrap_or_default())? {
+        None => Ok(records.slice(..len)),
+        Some(_) => Err(AppendError::BatchCount(2)),
+    }
+}
+
+fn check_base_offset(bytes: &[u8]) -> Result<(), BatchError> {
+    let raw = bytes.first_chunk().map_or(0, |raw| i64::from_be_bytes(*raw));
+    match Offset::from_wire(raw) {
+        Some(Offset::ZERO) => Ok(()),
+        Some(other) => Err(BatchError::ClientBaseOffset(other.0)),
+        None => Err(BatchError::BaseOffset(raw)),
     }
 }
 
@@ -138,13 +151,5 @@ fn refused(refused: RecordsRefused) -> AppendError {
     match refused {
         RecordsRefused::Batch(error) => error.into(),
         other => AppendError::Records(other),
-    }
-}
-
-/// Codec that a prepared batch is stored with.
-impl PreparedAppend {
-    /// Codec of the stored records.
-    pub fn compression(&self) -> Compression {
-        self.attributes.compression().unwrap_or_default()
     }
 }

@@ -12,7 +12,7 @@ use ottla_log::{
     AppendError, AppendOrigin, ExpiryReason, LogConfig, LogError, PartitionLog, ReadError, Storage,
     StorageFile,
 };
-use ottla_record::{BatchBuilder, Batches, Compression, TimestampType};
+use ottla_record::{BatchBuilder, BatchError, Batches, Compression, TimestampType};
 use ottla_types::{
     LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId, Uuid,
 };
@@ -298,6 +298,15 @@ fn batches_that_no_leader_takes_are_named() {
     let mut broken = batch(&["a"]).to_vec();
     *broken.last_mut().unwrap() ^= 1;
     assert!(matches!(prepare(broken.into()), Err(AppendError::Batch(_))));
+    // A damaged field is damage, whatever it says.
+    let mut broken = batch(&["a"]).to_vec();
+    broken[ottla_record::format::LAST_OFFSET_DELTA_AT] = 0xff;
+    let got = prepare(broken.into());
+    assert!(matches!(got, Err(AppendError::Batch(BatchError::Crc { .. }))), "{got:?}");
+    let mut shifted = batch(&["a"]).to_vec();
+    shifted[7] = 1;
+    let got = prepare(shifted.into());
+    assert!(matches!(got, Err(AppendError::Batch(BatchError::ClientBaseOffset(1)))));
     let tiny = LogConfig { segment_bytes: 60, ..config() };
     let got = tiny.prepare(batch(&["a"]), AppendOrigin::Client, at(5));
     assert!(matches!(got, Err(AppendError::LargerThanSegment { max: 60, .. })));

@@ -106,7 +106,8 @@ pub enum Fault {
     Invalid,
     /// A timestamp is not acceptable (`INVALID_TIMESTAMP`).
     Timestamp,
-    /// A format that is no longer read (`UNSUPPORTED_FOR_MESSAGE_FORMAT`).
+    /// A format that is no longer read (Kafka answers `INVALID_RECORD` to a Produce since it has
+    /// stopped converting).
     Format,
     /// A codec that nobody knows (`UNSUPPORTED_COMPRESSION_TYPE`).
     Codec,
