@@ -7,7 +7,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use ottla_record::BatchHeader;
 use ottla_record::format::HEADER_LEN;
 use ottla_types::{Offset, Timestamp, WallTime};
@@ -319,39 +318,51 @@ impl<F: StorageFile> Segment<F> {
         )
     }
 
-    /// The last batch boundary at or before `limit` bytes into the file, and the batch that ends
-    /// there. `start` is a batch that begins before `limit`.
+    /// The last batch boundary at or before `limit` bytes into the file, and the offset of the
+    /// batch that begins there; `None` if that is where `start` begins, or before.
     pub(crate) fn boundary<S: Storage<File = F>>(
         &mut self,
         home: &Home<S>,
         start: &Placed,
         limit: u64,
-    ) -> Result<Option<Placed>, ReadError> {
-        let near = |e: &OffsetEntry| u64::from(e.position) < limit;
+    ) -> Result<Option<(u64, Offset)>, ReadError> {
+        let near = |e: &OffsetEntry| u64::from(e.position) <= limit;
         let hint = self.index.last_where(&*home.storage, &home.dir, near)?;
         let hint = hint.map_or(0, |entry| u64::from(entry.position));
-        // The batch at a hint may itself pass the limit; then only a walk from the start knows
-        // what lies before it.
-        for from in [hint, start.position] {
-            if from < start.position {
-                continue;
-            }
-            let mut walk = HeaderWalk::new(self.file(home)?, self.base, from, self.size);
-            let mut last = None;
-            let damaged = loop {
-                match walk.next() {
-                    Ok(Some(placed)) if placed.end() <= limit => last = Some(placed),
-                    Ok(_) => break None,
-                    Err(error) => break Some(error),
-                }
-            };
-            match (damaged, last) {
-                (None, Some(last)) => return Ok(Some(last)),
-                (Some(error), _) if from == start.position => return Err(error),
-                _ => {}
-            }
+        if hint > start.position
+            && let Ok(Some(found)) = self.boundary_from(home, hint, limit)
+            && found.1 >= start.header.next_offset()
+        {
+            return Ok(Some(found));
         }
-        Ok(None)
+        let found = self.boundary_from(home, start.position, limit)?;
+        Ok(found.filter(|(position, _)| *position > start.position))
+    }
+
+    fn boundary_from<S: Storage<File = F>>(
+        &mut self,
+        home: &Home<S>,
+        from: u64,
+        limit: u64,
+    ) -> Result<Option<(u64, Offset)>, ReadError> {
+        let mut walk = HeaderWalk::new(self.file(home)?, self.base, from, self.size);
+        let mut found = None;
+        while let Some(placed) = walk.next()? {
+            if placed.end() > limit {
+                return Ok(found.or(Some((placed.position, placed.header.base_offset))));
+            }
+            found = Some((placed.end(), placed.header.next_offset()));
+        }
+        Ok(found)
+    }
+
+    /// The batch at `position`, which is where one is thought to begin.
+    pub(crate) fn batch_at<S: Storage<File = F>>(
+        &mut self,
+        home: &Home<S>,
+        position: u64,
+    ) -> Result<Option<Placed>, ReadError> {
+        HeaderWalk::new(self.file(home)?, self.base, position, self.size).next()
     }
 
     /// The first batch with a timestamp of `target` or more that ends at or behind `from`.
@@ -467,16 +478,6 @@ impl<F: StorageFile> Segment<F> {
         }
         self.max_timestamp = Some(max);
         Ok(())
-    }
-
-    /// Reads bytes of the segment.
-    pub(crate) fn read<S: Storage<File = F>>(
-        &mut self,
-        home: &Home<S>,
-        position: u64,
-        len: usize,
-    ) -> Result<Bytes, ReadError> {
-        crate::walk::read_range(&*self.file(home)?, position, len)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::storage::Storage;
 pub use append::AppendInfo;
 pub(crate) use append::marker_epoch;
 pub use flush::FlushJob;
+use read::Cursors;
 pub use read::FetchSlice;
 pub use retention::{DeletedFiles, Expired, ExpiryReason};
 pub use time::TimestampedOffset;
@@ -55,6 +56,7 @@ pub struct PartitionLog<S: Storage> {
     names_unsynced: bool,
     /// Counts truncations, so that a flush that began before one knows nothing.
     truncations: u64,
+    cursors: Cursors,
     failed: bool,
 }
 
@@ -91,6 +93,7 @@ impl<S: Storage> PartitionLog<S> {
             snapshots: parts.snapshots,
             names_unsynced: parts.names_unsynced,
             truncations: 0,
+            cursors: Cursors::default(),
             failed: false,
         };
         log.check();

@@ -1,5 +1,7 @@
 //! Reading: which bytes of which file a fetch gets, always whole batches.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ottla_codec::{FileRange, Part};
 use ottla_types::Offset;
@@ -8,7 +10,7 @@ use super::PartitionLog;
 use crate::error::ReadError;
 use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
-use crate::walk::Placed;
+use crate::walk::{Placed, read_range};
 
 /// What one read found: batches that lie next to each other in one segment.
 #[derive(Clone, Debug)]
@@ -24,9 +26,47 @@ pub struct FetchSlice {
     pub next_offset: Offset,
 }
 
+/// Where earlier reads ended: a consumer that reads on needs no index.
+///
+/// Entries are hints, like those of an index.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    ends: [Option<Cursor>; CURSORS],
+    oldest: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    offset: Offset,
+    segment: Offset,
+    position: u64,
+}
+
+// Consumers of one partition that are behind at the same time, and at different places, are few.
+const CURSORS: usize = 4;
+
+impl Cursors {
+    fn take(&mut self, offset: Offset) -> Option<Cursor> {
+        let found = self.ends.iter_mut().find(|end| end.is_some_and(|end| end.offset == offset))?;
+        found.take()
+    }
+
+    fn put(&mut self, cursor: Cursor) {
+        let free = self.ends.iter().position(Option::is_none).unwrap_or(self.oldest);
+        self.ends[free] = Some(cursor);
+        self.oldest = (free + 1) % CURSORS;
+    }
+
+    /// Forgets everything, because positions have changed.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// A range of a segment that holds whole batches.
-struct Range {
-    segment: usize,
+struct Range<F> {
+    /// Kept open from the first look at it to the last.
+    file: Arc<F>,
     position: u64,
     len: usize,
     first_offset: Offset,
@@ -53,11 +93,9 @@ impl<S: Storage> PartitionLog<S> {
         let Some(range) = self.plan(from, max_bytes, upper_bound, min_one_batch)? else {
             return Ok(FetchSlice { records: None, len: 0, first_offset: from, next_offset: from });
         };
-        let (segment, home) = (&mut self.segments[range.segment], &self.home);
-        let file = segment.file(home)?;
-        let records = match StorageFile::lend(&file) {
+        let records = match StorageFile::lend(&range.file) {
             Some(file) => Part::File(FileRange { file, position: range.position, len: range.len }),
-            None => Part::Bytes(segment.read(home, range.position, range.len)?),
+            None => Part::Bytes(read_range(&*range.file, range.position, range.len)?),
         };
         Ok(FetchSlice {
             records: Some(records),
@@ -80,7 +118,7 @@ impl<S: Storage> PartitionLog<S> {
         let Some(range) = self.plan(from, max_bytes, upper_bound, true)? else {
             return Ok(Bytes::new());
         };
-        self.segments[range.segment].read(&self.home, range.position, range.len)
+        read_range(&*range.file, range.position, range.len)
     }
 
     fn plan(
@@ -89,7 +127,7 @@ impl<S: Storage> PartitionLog<S> {
         max_bytes: usize,
         upper_bound: Offset,
         min_one_batch: bool,
-    ) -> Result<Option<Range>, ReadError> {
+    ) -> Result<Option<Range<S::File>>, ReadError> {
         if from < self.log_start || self.end < from {
             return Err(ReadError::OutOfRange { start: self.log_start, end: self.end });
         }
@@ -97,7 +135,8 @@ impl<S: Storage> PartitionLog<S> {
         if upper_bound <= from {
             return Ok(None);
         }
-        let Some((index, start)) = self.locate(from)? else { return Ok(None) };
+        let Some((index, start)) = self.locate_start(from)? else { return Ok(None) };
+        let file = self.segments[index].file(&self.home)?;
         if start.header.next_offset() > upper_bound {
             return Ok(None);
         }
@@ -119,15 +158,33 @@ impl<S: Storage> PartitionLog<S> {
             (bound, bound_offset.max(start.header.next_offset()))
         } else {
             match segment.boundary(home, &start, limit)? {
-                Some(last) => (last.end(), last.header.next_offset()),
+                Some(boundary) => boundary,
                 None if min_one_batch => (start.end(), start.header.next_offset()),
                 None => return Ok(None),
             }
         };
         assert!(start.position < end, "a read yields at least one batch");
+        let segment_base = segment.base();
+        self.cursors.put(Cursor { offset: next_offset, segment: segment_base, position: end });
         let len = usize::try_from(end - start.position).unwrap_or(usize::MAX);
-        let first_offset = start.header.base_offset;
-        Ok(Some(Range { segment: index, position: start.position, len, first_offset, next_offset }))
+        let (position, first_offset) = (start.position, start.header.base_offset);
+        Ok(Some(Range { file, position, len, first_offset, next_offset }))
+    }
+
+    // As `locate`, but where an earlier read ended the batch is known.
+    fn locate_start(&mut self, from: Offset) -> Result<Option<(usize, Placed)>, ReadError> {
+        if let Some(cursor) = self.cursors.take(from) {
+            let index = self.segment_of(cursor.segment);
+            let segment = &mut self.segments[index];
+            if segment.base() == cursor.segment
+                && cursor.position < segment.size()
+                && let Ok(Some(placed)) = segment.batch_at(&self.home, cursor.position)
+                && placed.header.base_offset == from
+            {
+                return Ok(Some((index, placed)));
+            }
+        }
+        self.locate(from)
     }
 
     /// The first batch that ends at or behind `from`, and the index of its segment.

@@ -57,6 +57,7 @@ impl<S: Storage> PartitionLog<S> {
             },
         };
         self.truncations += 1;
+        self.cursors.clear();
         self.names_unsynced = true;
         self.end = end;
         self.flushed = self.flushed.min(end);
@@ -89,6 +90,7 @@ impl<S: Storage> PartitionLog<S> {
 
     fn empty(&mut self, start: Offset, now: WallTime) -> io::Result<()> {
         self.truncations += 1;
+        self.cursors.clear();
         self.names_unsynced = true;
         for segment in &self.segments {
             remove_segment(&self.home, segment.base())?;
