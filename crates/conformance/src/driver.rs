@@ -1,0 +1,111 @@
+//! The Java driver as a child process: commands out, answers in, one JSON object a line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ottla_testkit::{Java, peers_folder};
+use serde_json::Value;
+
+/// The longest one command may take; a check of many records is the longest.
+const ANSWER_LIMIT: Duration = Duration::from_secs(180);
+
+/// A running driver, which ends with its value.
+#[derive(Debug)]
+pub struct Driver {
+    child: Child,
+    input: ChildStdin,
+    answers: Receiver<String>,
+}
+
+/// What a client was told instead of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Simple name of the Java exception.
+    pub error: String,
+    /// Its message.
+    pub message: String,
+}
+
+impl Driver {
+    /// Starts a driver whose clients connect to `bootstrap`.
+    pub fn start(bootstrap: &str) -> Result<Self> {
+        let java = Java::find()?;
+        let classes = compiled(&java)?;
+        // Short programs, but many records: no more than one core's worth of compiler, enough memory.
+        let java = java.with_flags(&["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g"]);
+        let mut child = java
+            .command(&[&classes], "Driver")
+            .arg(bootstrap)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start java")?;
+        let input = child.stdin.take().context("stdin was asked for")?;
+        let output = child.stdout.take().context("stdout was asked for")?;
+        let (sender, answers) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, input, answers })
+    }
+
+    /// Executes a command; a refusal by the broker is an error.
+    pub fn call(&mut self, command: &Value) -> Result<Value> {
+        match self.attempt(command)? {
+            Ok(answer) => Ok(answer),
+            Err(refused) => bail!("{command} was refused: {}: {}", refused.error, refused.message),
+        }
+    }
+
+    /// Executes a command that must be refused.
+    pub fn refused(&mut self, command: &Value) -> Result<Refused> {
+        match self.attempt(command)? {
+            Ok(answer) => bail!("{command} was accepted: {answer}"),
+            Err(refused) => Ok(refused),
+        }
+    }
+
+    /// Executes a command and gives back either outcome.
+    pub fn attempt(&mut self, command: &Value) -> Result<std::result::Result<Value, Refused>> {
+        writeln!(self.input, "{command}").context("the driver has ended")?;
+        self.input.flush()?;
+        let line = self
+            .answers
+            .recv_timeout(ANSWER_LIMIT)
+            .with_context(|| format!("no answer to {command}"))?;
+        let mut answer: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        if let Some(error) = answer["error"].as_str() {
+            let message = answer["message"].as_str().unwrap_or_default().to_string();
+            return Ok(Err(Refused { error: error.to_string(), message }));
+        }
+        Ok(Ok(answer["ok"].take()))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Folder of the compiled driver, compiled once a process and only if a source has changed.
+fn compiled(java: &Java) -> Result<PathBuf> {
+    static COMPILED: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/driver");
+        let classes = peers_folder().join("java/driver");
+        java.compile(&sources, &classes).map(|()| classes).map_err(|e| format!("{e:#}"))
+    });
+    compiled.clone().map_err(anyhow::Error::msg)
+}

@@ -1,0 +1,221 @@
+//! Consumer groups as kafka-clients form them: rebalances under load, static members, offsets, protocols.
+#![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ottla_conformance::{Setup, ensure_java};
+use ottla_testkit::wait_until;
+use serde_json::{Value, json};
+
+const SETTLE: Duration = Duration::from_secs(60);
+
+fn start_member(
+    setup: &mut Setup,
+    member: &str,
+    group: &str,
+    topic: &str,
+    config: &Value,
+) -> Result<()> {
+    let mut all = json!({"group.protocol": "classic", "session.timeout.ms": "10000", "heartbeat.interval.ms": "1000"});
+    for (name, value) in config.as_object().into_iter().flatten() {
+        all[name] = value.clone();
+    }
+    setup.call(json!({"do": "member.start", "member": member, "group": group, "topics": [topic], "config": all}))?;
+    Ok(())
+}
+
+fn assigned(setup: &mut Setup, member: &str) -> Vec<String> {
+    let state = setup.call(json!({"do": "member.state", "member": member})).unwrap_or_default();
+    assert_eq!(state["error"], Value::Null, "{member}");
+    let list = state["assigned"].as_array().cloned().unwrap_or_default();
+    list.iter().map(|p| p.as_str().unwrap_or_default().to_string()).collect()
+}
+
+/// Waits until these members share all partitions of the topic, each with at least one.
+fn wait_for_balance(setup: &mut Setup, members: &[&str], partitions: usize) -> Result<()> {
+    wait_until("a balanced group", SETTLE, || {
+        let mut all = Vec::new();
+        for member in members {
+            let own = assigned(setup, member);
+            if own.is_empty() {
+                return false;
+            }
+            all.extend(own);
+        }
+        all.sort();
+        let total = all.len();
+        all.dedup();
+        all.len() == partitions && total == partitions
+    })
+}
+
+fn seen(setup: &mut Setup, group: &str) -> Result<(i64, i64)> {
+    let seen = setup.call(json!({"do": "group.seen", "group": group}))?;
+    Ok((seen["records"].as_i64().unwrap_or(-1), seen["deliveries"].as_i64().unwrap_or(-1)))
+}
+
+/// Members come and go while records flow; every acknowledged record is delivered, at least once.
+fn rebalance_under_load(assignor: &str) -> Result<()> {
+    let mut setup = Setup::start()?;
+    setup.topic("load", 6)?;
+    setup.call(json!({"do": "load.start", "load": "l", "topic": "load", "partitions": 6, "per_second": 2000, "config": {"linger.ms": "5"}}))?;
+    let config = json!({"partition.assignment.strategy": assignor});
+    start_member(&mut setup, "a", "g", "load", &config)?;
+    wait_for_balance(&mut setup, &["a"], 6)?;
+    start_member(&mut setup, "b", "g", "load", &config)?;
+    wait_for_balance(&mut setup, &["a", "b"], 6)?;
+    start_member(&mut setup, "c", "g", "load", &config)?;
+    wait_for_balance(&mut setup, &["a", "b", "c"], 6)?;
+    setup.call(json!({"do": "member.stop", "member": "a"}))?;
+    wait_for_balance(&mut setup, &["b", "c"], 6)?;
+    let load = setup.call(json!({"do": "load.stop", "load": "l"}))?;
+    assert_eq!(load["failures"], json!({}));
+    let acknowledged = load["acknowledged"].as_i64().unwrap_or(-1);
+    ensure!(acknowledged > 1000, "{load}");
+    let waited = wait_until("every record", SETTLE, || {
+        seen(&mut setup, "g").is_ok_and(|s| s.0 == acknowledged)
+    });
+    waited.map_err(|e| e.context(format!("{:?} of {acknowledged}", seen(&mut setup, "g"))))?;
+    for member in ["b", "c"] {
+        let state = setup.call(json!({"do": "member.stop", "member": member}))?;
+        assert_eq!(state["error"], Value::Null);
+    }
+    let groups = setup.call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))?;
+    assert_eq!(groups["g"]["state"], json!("Empty"));
+    Ok(())
+}
+
+#[test]
+fn eager_members_rebalance_under_load() -> Result<()> {
+    ensure_java!();
+    rebalance_under_load("org.apache.kafka.clients.consumer.RangeAssignor")
+}
+
+#[test]
+fn cooperative_members_rebalance_under_load() -> Result<()> {
+    ensure_java!();
+    rebalance_under_load("org.apache.kafka.clients.consumer.CooperativeStickyAssignor")
+}
+
+#[test]
+fn a_static_member_comes_back_without_a_rebalance() -> Result<()> {
+    ensure_java!();
+    let mut setup = Setup::start()?;
+    setup.topic("static", 4)?;
+    let config =
+        |instance: &str| json!({"group.instance.id": instance, "session.timeout.ms": "45000"});
+    start_member(&mut setup, "a", "g", "static", &config("one"))?;
+    start_member(&mut setup, "b", "g", "static", &config("two"))?;
+    wait_for_balance(&mut setup, &["a", "b"], 4)?;
+    let before = setup.call(json!({"do": "member.state", "member": "a"}))?;
+    let kept = assigned(&mut setup, "b");
+    setup.call(json!({"do": "member.stop", "member": "b"}))?;
+    start_member(&mut setup, "b2", "g", "static", &config("two"))?;
+    wait_until("the old assignment", SETTLE, || assigned(&mut setup, "b2") == kept)?;
+    let after = setup.call(json!({"do": "member.state", "member": "a"}))?;
+    assert_eq!(before["assignments"], after["assignments"], "the other member was not disturbed");
+    let groups = setup.call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))?;
+    let members = groups["g"]["members"].as_array().cloned().unwrap_or_default();
+    let mut instances: Vec<_> = members.iter().map(|m| m["instance"].clone()).collect();
+    instances.sort_by_key(ToString::to_string);
+    assert_eq!(instances, [json!("one"), json!("two")]);
+    setup.call(
+        json!({"do": "removeMembersFromConsumerGroup", "group": "g", "instances": ["two"]}),
+    )?;
+    wait_for_balance(&mut setup, &["a"], 4)
+}
+
+#[test]
+fn a_dead_member_loses_its_partitions_after_its_session() -> Result<()> {
+    ensure_java!();
+    let mut setup = Setup::start()?;
+    setup.topic("dead", 2)?;
+    let mut other = ottla_conformance::Driver::start(setup.node.bootstrap())?;
+    let config = json!({"group.protocol": "classic", "session.timeout.ms": "6000", "heartbeat.interval.ms": "500"});
+    other.call(&json!({"do": "member.start", "member": "x", "group": "g", "topics": ["dead"], "config": config}))?;
+    wait_until("the first member", SETTLE, || {
+        let state = other.call(&json!({"do": "member.state", "member": "x"})).unwrap_or_default();
+        state["assigned"].as_array().is_some_and(|a| a.len() == 2)
+    })?;
+    start_member(&mut setup, "a", "g", "dead", &config)?;
+    wait_until("a share", SETTLE, || assigned(&mut setup, "a").len() == 1)?;
+    // Dropped without a word: its whole virtual machine is killed.
+    drop(other);
+    wait_for_balance(&mut setup, &["a"], 2)
+}
+
+#[test]
+fn offsets_are_committed_read_changed_and_deleted() -> Result<()> {
+    ensure_java!();
+    let mut setup = Setup::start()?;
+    setup.topic("offsets", 2)?;
+    setup.call(json!({"do": "produce", "topic": "offsets", "generate": {"count": 20, "size": 10, "partitions": 2}}))?;
+    start_member(&mut setup, "a", "g", "offsets", &json!({}))?;
+    wait_until("all records", SETTLE, || seen(&mut setup, "g").is_ok_and(|s| s.0 == 20))?;
+    setup.call(json!({"do": "member.stop", "member": "a"}))?;
+    let offsets = setup.call(json!({"do": "listConsumerGroupOffsets", "group": "g"}))?;
+    assert_eq!(
+        (&offsets["offsets-0"]["offset"], &offsets["offsets-1"]["offset"]),
+        (&json!(10), &json!(10))
+    );
+    let change = json!([{"topic": "offsets", "partition": 0, "offset": 4, "metadata": "note"}]);
+    setup.call(json!({"do": "alterConsumerGroupOffsets", "group": "g", "offsets": change}))?;
+    let offsets = setup.call(json!({"do": "listConsumerGroupOffsets", "group": "g"}))?;
+    assert_eq!(
+        (&offsets["offsets-0"]["offset"], &offsets["offsets-0"]["metadata"]),
+        (&json!(4), &json!("note"))
+    );
+    // A node that has been killed has forgotten nothing of it.
+    setup.node.kill9()?;
+    setup.node.restart()?;
+    let offsets = setup.call(json!({"do": "listConsumerGroupOffsets", "group": "g"}))?;
+    assert_eq!(
+        (&offsets["offsets-0"]["offset"], &offsets["offsets-1"]["offset"]),
+        (&json!(4), &json!(10))
+    );
+    start_member(&mut setup, "b", "g", "offsets", &json!({}))?;
+    wait_until("six deliveries more", SETTLE, || {
+        seen(&mut setup, "g").is_ok_and(|s| s == (20, 26))
+    })?;
+    let refused = setup.driver.refused(&json!({"do": "deleteConsumerGroups", "groups": ["g"]}))?;
+    assert_eq!(refused.error, "GroupNotEmptyException");
+    setup.call(json!({"do": "member.stop", "member": "b"}))?;
+    setup.call(json!({"do": "deleteConsumerGroupOffsets", "group": "g", "partitions": [{"topic": "offsets", "partition": 1}]}))?;
+    let offsets = setup.call(json!({"do": "listConsumerGroupOffsets", "group": "g"}))?;
+    assert_eq!(
+        (&offsets["offsets-0"]["offset"], &offsets["offsets-1"]),
+        (&json!(10), &Value::Null)
+    );
+    setup.call(json!({"do": "deleteConsumerGroups", "groups": ["g"]}))?;
+    let groups = setup.call(json!({"do": "listGroups"}))?;
+    assert_eq!(groups, json!({}));
+    Ok(())
+}
+
+#[test]
+fn a_group_is_described_with_its_members() -> Result<()> {
+    ensure_java!();
+    let mut setup = Setup::start()?;
+    setup.topic("described", 3)?;
+    start_member(&mut setup, "a", "g", "described", &json!({"client.id": "someone"}))?;
+    wait_for_balance(&mut setup, &["a"], 3)?;
+    wait_until("a stable group", SETTLE, || {
+        let groups = setup
+            .call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))
+            .unwrap_or_default();
+        groups["g"]["state"] == json!("Stable")
+    })?;
+    let groups = setup.call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))?;
+    let group = &groups["g"];
+    assert_eq!((&group["assignor"], &group["coordinator"]), (&json!("range"), &json!(1)));
+    let member = &group["members"][0];
+    assert_eq!((&member["client_id"], &member["host"]), (&json!("someone"), &json!("/127.0.0.1")));
+    assert_eq!(member["assigned"], json!(["described-0", "described-1", "described-2"]));
+    let groups = setup.call(json!({"do": "listGroups"}))?;
+    assert_eq!(groups["g"], json!({"type": "Classic", "protocol": "consumer", "state": "Stable"}));
+    let missing =
+        setup.driver.refused(&json!({"do": "describeConsumerGroups", "groups": ["nobody"]}))?;
+    assert_eq!(missing.error, "GroupIdNotFoundException");
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! One directory, no conversion: Ottla and Apache Kafka take turns on it after clean stops.
+#![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
+
+use anyhow::{Result, ensure};
+use ottla_conformance::{Driver, ensure_java};
+use ottla_testkit::{Kind, Node, NodeOptions, wait_until};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The directory's owners in order; each reads all that the former wrote and writes more.
+fn hand_over(owners: &[Kind]) -> Result<()> {
+    let mut node = Node::prepare(NodeOptions::default())?;
+    node.format(owners[0])?;
+    let mut records = 0;
+    for (turn, owner) in owners.iter().enumerate() {
+        eprintln!("turn {turn}: {owner:?}");
+        node.start_as(*owner)?;
+        // A client of its own, so that nothing is remembered from the turn before.
+        let mut driver = Driver::start(node.bootstrap())?;
+        if turn > 0 {
+            everything_is_there(&mut driver, turn, records)?;
+        }
+        write_more(&mut driver, turn)?;
+        records += 500;
+        everything_is_there(&mut driver, turn + 1, records)?;
+        drop(driver);
+        node.stop()?;
+    }
+    Ok(())
+}
+
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+/// In each turn: a new topic with configs, records of every codec in an old one, offsets, a changed config.
+fn write_more(driver: &mut Driver, turn: usize) -> Result<()> {
+    let configs =
+        json!({"retention.ms": format!("{}", 1_000_000_000 + turn), "segment.bytes": "1048576"});
+    driver.call(&json!({"do": "createTopics", "topic": format!("turn-{turn}"), "partitions": 2, "factor": 1, "configs": configs}))?;
+    if turn == 0 {
+        driver
+            .call(&json!({"do": "createTopics", "topic": "all", "partitions": 1, "factor": 1}))?;
+    }
+    for codec in CODECS {
+        let config = json!({"compression.type": codec});
+        let generate = json!({"count": 100, "size": 500});
+        driver.call(
+            &json!({"do": "produce", "topic": "all", "generate": generate, "config": config}),
+        )?;
+    }
+    driver.call(&json!({"do": "produce", "topic": format!("turn-{turn}"), "generate": {"count": 50, "size": 100, "partitions": 2}}))?;
+    let offsets =
+        json!([{"topic": "all", "partition": 0, "offset": turn * 10 + 7, "metadata": "here"}]);
+    driver.call(&json!({"do": "alterConsumerGroupOffsets", "group": format!("group-{turn}"), "offsets": offsets}))?;
+    driver.call(&json!({"do": "incrementalAlterConfigs", "type": "TOPIC", "name": "all", "ops": [["SET", "max.message.bytes", format!("{}", 2_000_000 + turn)]]}))?;
+    if turn == 1 {
+        driver.call(
+            &json!({"do": "createTopics", "topic": "doomed", "partitions": 1, "factor": 1}),
+        )?;
+    }
+    if turn == 2 {
+        driver.call(&json!({"do": "deleteTopics", "topics": ["doomed"]}))?;
+    }
+    Ok(())
+}
+
+fn everything_is_there(driver: &mut Driver, turns: usize, records: usize) -> Result<()> {
+    let seen = driver.call(&json!({"do": "consume", "topic": "all", "count": records, "brief": true, "timeout_ms": 60_000}))?;
+    assert_eq!(seen["count"], json!(records), "after {turns} turns");
+    let end = driver
+        .call(&json!({"do": "listOffsets", "topic": "all", "partition": 0, "spec": "latest"}))?;
+    assert_eq!(end["offset"], json!(records));
+    for turn in 0..turns {
+        let seen = driver.call(
+            &json!({"do": "consume", "topic": format!("turn-{turn}"), "count": 50, "brief": true}),
+        )?;
+        assert_eq!(seen["count"], json!(50), "topic of turn {turn}");
+        let configs = driver.call(
+            &json!({"do": "describeConfigs", "type": "TOPIC", "name": format!("turn-{turn}")}),
+        )?;
+        assert_eq!(configs["retention.ms"]["value"], json!(format!("{}", 1_000_000_000 + turn)));
+        let offsets = driver
+            .call(&json!({"do": "listConsumerGroupOffsets", "group": format!("group-{turn}")}))?;
+        assert_eq!(
+            (&offsets["all-0"]["offset"], &offsets["all-0"]["metadata"]),
+            (&json!(turn * 10 + 7), &json!("here"))
+        );
+    }
+    let mut limit = Value::Null;
+    wait_until("the changed config", Duration::from_secs(20), || {
+        let configs = driver
+            .call(&json!({"do": "describeConfigs", "type": "TOPIC", "name": "all"}))
+            .unwrap_or_default();
+        limit = configs["max.message.bytes"]["value"].clone();
+        limit == json!(format!("{}", 2_000_000 + turns - 1))
+    })
+    .map_err(|e| e.context(limit.to_string()))?;
+    let cluster = driver.call(&json!({"do": "describeCluster"}))?;
+    ensure!(cluster["cluster_id"] == json!("b3R0bGEtdGVzdC1jbHVzdA"), "{cluster}");
+    Ok(())
+}
+
+#[test]
+fn ottla_writes_kafka_takes_over_and_hands_back() -> Result<()> {
+    ensure_java!();
+    let ours = Kind::target();
+    hand_over(&[ours, Kind::Kafka, ours])
+}
+
+#[test]
+fn kafka_writes_ottla_takes_over_and_hands_back() -> Result<()> {
+    ensure_java!();
+    hand_over(&[Kind::Kafka, Kind::target(), Kind::Kafka])
+}
