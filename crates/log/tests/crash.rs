@@ -153,7 +153,7 @@ fn accept(
     opened
 }
 
-fn lose_power_at(sync: u64) -> Option<(SimStorage, Achieved)> {
+fn lose_power_at(sync: usize) -> Option<(SimStorage, Achieved)> {
     let storage = Arc::new(SimStorage::new());
     storage.lose_power_at_sync(sync);
     let mut achieved = Achieved::default();
@@ -175,8 +175,8 @@ fn power_may_go_at_every_sync() {
     for sync in 1..=syncs {
         let Some((storage, achieved)) = lose_power_at(sync) else { continue };
         let mut modes = vec![CrashMode::Nothing, CrashMode::Everything];
-        modes.extend((0..20).map(|seed| CrashMode::Prefix(seed * 7919 + sync)));
-        modes.extend((0..10).map(|seed| CrashMode::Subset(seed * 104_729 + sync)));
+        modes.extend((0..20).map(|seed| CrashMode::Prefix(seed * 7919 + sync as u64)));
+        modes.extend((0..10).map(|seed| CrashMode::Subset(seed * 104_729 + sync as u64)));
         for mode in modes {
             for recovery_point in [0, achieved.recovery_point] {
                 check(&storage.crash(mode), &achieved, recovery_point, mode);

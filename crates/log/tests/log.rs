@@ -110,10 +110,10 @@ fn a_torn_tail_is_cut_off_and_kept() {
     }
     let size = log.size_bytes();
     let path = Path::new(DIR).join("00000000000000000000.log");
-    storage.open(&path).unwrap().set_len(size - 5).unwrap();
+    storage.open(&path).unwrap().set_len(size as u64 - 5).unwrap();
     let (mut log, report) = reopen(&storage, log.config(), false, 0);
     assert_eq!(values(&mut log), ["a", "b"]);
-    assert_eq!(report.truncated_bytes, size / 3 - 5);
+    assert_eq!(report.truncated_bytes, size as u64 / 3 - 5);
     let kept = storage.read_small(&report.quarantined[0]).unwrap().unwrap();
     assert_eq!(kept.len() as u64, report.truncated_bytes);
     log.append(&client(&log, &["d"]), LeaderEpoch(0), at(6)).unwrap();
@@ -126,7 +126,7 @@ fn damage_that_is_no_torn_tail_keeps_the_log_offline() {
     for text in ["a", "b", "c"] {
         log.append(&client(&log, &[text]), LeaderEpoch(0), at(5)).unwrap();
     }
-    let batch_len = log.size_bytes() / 3;
+    let batch_len = log.size_bytes() as u64 / 3;
     let config = Arc::clone(log.config());
     let path = Path::new(DIR).join("00000000000000000000.log");
     let damage = |position: u64| {
@@ -221,7 +221,7 @@ fn retention_by_size_leaves_at_least_the_limit() {
     let size = log.size_bytes() / 4;
     let expired = log.expired_segments(at(1), Offset(4)).unwrap();
     assert!(expired.iter().all(|segment| segment.reason == ExpiryReason::Size));
-    let left = 4 - expired.len() as u64;
+    let left = 4 - expired.len();
     assert!(left * size >= 150 && (left - 1) * size < 150, "{left} segments of {size} left");
 }
 

@@ -203,8 +203,8 @@ impl<S: Storage> PartitionLog<S> {
     }
 
     /// Bytes in all segments.
-    pub fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(Segment::size).sum()
+    pub fn size_bytes(&self) -> usize {
+        usize::try_from(self.size()).unwrap_or(usize::MAX)
     }
 
     /// Number of segments.
@@ -271,6 +271,10 @@ impl<S: Storage> PartitionLog<S> {
         self.home.storage.rename(&self.home.dir, &target)?;
         self.home.storage.sync_dir(&parent)?;
         Ok(target)
+    }
+
+    fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
     }
 
     fn active(&mut self) -> &mut Segment<S::File> {

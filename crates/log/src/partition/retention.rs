@@ -80,7 +80,7 @@ impl<S: Storage> PartitionLog<S> {
         let oldest = config.retention.filter(|_| config.delete);
         let oldest = oldest.map(|retention| now.minus(retention).as_millis());
         let size_max = config.retention_bytes.filter(|_| config.delete);
-        let mut excess = size_max.map_or(0, |size_max| self.size_bytes().saturating_sub(size_max));
+        let mut excess = size_max.map_or(0, |size_max| self.size().saturating_sub(size_max));
         for index in 0..self.segments.len() {
             let next_base = self.segments.get(index + 1).map(Segment::base);
             let upper = next_base.unwrap_or(self.end);

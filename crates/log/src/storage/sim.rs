@@ -38,9 +38,9 @@ struct Disk {
     names: BTreeMap<PathBuf, Node>,
     durable_names: BTreeMap<PathBuf, Node>,
     pending: BTreeMap<PathBuf, Vec<NameChange>>,
-    syncs: u64,
-    fail_at_sync: Option<u64>,
-    capacity: Option<u64>,
+    syncs: usize,
+    fail_at_sync: Option<usize>,
+    capacity: Option<usize>,
     dead: bool,
 }
 
@@ -85,18 +85,18 @@ impl SimStorage {
     }
 
     /// Syncs of files and directories so far.
-    pub fn syncs(&self) -> u64 {
+    pub fn syncs(&self) -> usize {
         self.guard().syncs
     }
 
     /// Makes the `number`-th sync from the start fail, and every call after it: the machine loses
     /// power there.
-    pub fn lose_power_at_sync(&self, number: u64) {
+    pub fn lose_power_at_sync(&self, number: usize) {
         self.guard().fail_at_sync = Some(number);
     }
 
     /// Limits what all files may hold together, in bytes; `None` is no limit.
-    pub fn set_capacity(&self, capacity: Option<u64>) {
+    pub fn set_capacity(&self, capacity: Option<usize>) {
         self.guard().capacity = capacity;
     }
 
@@ -232,9 +232,7 @@ impl Disk {
         let others: usize = self.files.iter().map(|file| file.content.len()).sum::<usize>()
             - self.files[id].content.len();
         match self.capacity {
-            Some(capacity)
-                if (others + len) as u64 > capacity && len > self.files[id].content.len() =>
-            {
+            Some(capacity) if others + len > capacity && len > self.files[id].content.len() => {
                 Err(io::ErrorKind::StorageFull.into())
             }
             _ => Ok(()),
@@ -425,7 +423,7 @@ mod tests {
             let disk = disk.crash(CrashMode::Nothing);
             disk.lose_power_at_sync(at);
             assert!(disk.replace_small(path, b"new").is_err());
-            for mode in [CrashMode::Nothing, CrashMode::Everything, CrashMode::Prefix(at)] {
+            for mode in [CrashMode::Nothing, CrashMode::Everything, CrashMode::Prefix(at as u64)] {
                 let got = disk.crash(mode).read_small(path).unwrap().unwrap();
                 assert!(got == b"old" || got == b"new", "{got:?}");
             }
