@@ -76,6 +76,23 @@ pub struct ConsumedRecord {
     pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 
+impl ConsumedRecord {
+    /// A record with neither key, value, headers nor time, for tests of what prints records.
+    pub fn new(topic: &str, partition: PartitionIndex, offset: Offset) -> Self {
+        Self {
+            topic: Arc::from(topic),
+            partition,
+            offset,
+            timestamp: Timestamp::NONE,
+            timestamp_type: TimestampType::CreateTime,
+            leader_epoch: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
 /// Reads partitions from given offsets on.
 #[derive(Debug)]
 pub struct Consumer {

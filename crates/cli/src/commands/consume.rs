@@ -1,0 +1,368 @@
+//! `ottla consume`: prints records, alone or as a member of a group.
+
+use std::time::Duration;
+
+use clap::Args;
+use ottla_client::{
+    Admin, ConsumedRecord, Consumer, ConsumerOptions, GroupConsumer, GroupOptions, OffsetSpec,
+};
+use ottla_types::{Offset, PartitionIndex, Timestamp};
+use serde::Serialize;
+
+use super::topic::existing;
+use crate::args::{ConnectionArgs, OutputFormat};
+use crate::connect::client;
+use crate::exit::{Exit, Failure};
+use crate::format::Format;
+use crate::terminal::Terminal;
+
+/// Arguments of `ottla consume`.
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    /// The topics
+    #[arg(required = true)]
+    topics: Vec<String>,
+    /// Begins with the oldest record; a group begins there only where it has committed nothing
+    #[arg(long)]
+    from_beginning: bool,
+    /// Where to begin: beginning, end, an offset, +N records after the beginning, -N before the
+    /// end, or @MILLISECONDS
+    #[arg(
+        long,
+        value_name = "WHERE",
+        conflicts_with_all = ["from_beginning", "group"],
+        allow_hyphen_values = true
+    )]
+    offset: Option<String>,
+    /// Only these partitions; may be given several times
+    #[arg(short, long = "partition", value_name = "N", conflicts_with = "group")]
+    partitions: Vec<u32>,
+    /// Reads as a member of this group and commits offsets
+    #[arg(short, long, value_name = "GROUP")]
+    group: Option<String>,
+    /// How a record is printed: %t topic, %p partition, %o offset, %k key, %v value, %h headers,
+    /// %T timestamp, \n \t
+    #[arg(short, long, default_value = "%v\\n", value_name = "FORMAT")]
+    format: String,
+    /// Ends after this many records
+    #[arg(short, long, value_name = "N")]
+    count: Option<u64>,
+    /// Ends when every record that there is has been printed
+    #[arg(short, long)]
+    exit_at_end: bool,
+    /// Hides records of open and aborted transactions
+    #[arg(long)]
+    read_committed: bool,
+}
+
+/// A record as JSON or YAML.
+#[derive(Serialize)]
+struct Shown<'a> {
+    topic: &'a str,
+    partition: u32,
+    offset: u64,
+    timestamp_ms: i64,
+    #[serde(flatten)]
+    key: KeyField,
+    #[serde(flatten)]
+    value: ValueField,
+    headers: Vec<(String, Option<String>)>,
+}
+
+/// Text as text, other bytes in base64 under another name, so that nobody takes one for the other.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum KeyField {
+    Text { key: Option<String> },
+    Base64 { key_base64: String },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ValueField {
+    Text { value: Option<String> },
+    Base64 { value_base64: String },
+}
+
+enum Source {
+    Alone(Box<Consumer>),
+    Member(Box<GroupConsumer>),
+}
+
+pub(crate) async fn run(
+    args: ConsumeArgs,
+    connection: &ConnectionArgs,
+    terminal: Terminal,
+) -> Result<Exit, Failure> {
+    let format = Format::parse(&args.format)?;
+    let admin = Admin::new(client(connection)?);
+    for topic in &args.topics {
+        existing(&admin, topic).await?;
+    }
+    let mut options = ConsumerOptions::default();
+    options.read_committed = args.read_committed;
+    options.reset =
+        Some(if args.from_beginning { OffsetSpec::Earliest } else { OffsetSpec::Latest });
+    let mut source = match &args.group {
+        Some(group) => Source::Member(Box::new(GroupConsumer::new(
+            admin.client().clone(),
+            group.as_str(),
+            args.topics.clone(),
+            options,
+            GroupOptions::default(),
+        ))),
+        None => Source::Alone(Box::new(assigned(&admin, &args, options).await?)),
+    };
+    let ended = print_all(&mut source, &args, &format, terminal).await;
+    if let Source::Member(member) = source {
+        let left = member.leave().await;
+        if ended.is_ok() {
+            left?;
+        }
+    }
+    ended
+}
+
+async fn print_all(
+    source: &mut Source,
+    args: &ConsumeArgs,
+    format: &Format,
+    terminal: Terminal,
+) -> Result<Exit, Failure> {
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut out = Vec::new();
+    while 0 < left {
+        let polled = tokio::select! {
+            polled = source.poll() => polled?,
+            _ = &mut interrupted => return Ok(Exit::Interrupted),
+        };
+        for record in polled.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            write(record, format, terminal.format(), &mut out)?;
+            left -= 1;
+        }
+        if !out.is_empty() {
+            terminal.raw(&out)?;
+            out.clear();
+        }
+        if args.exit_at_end && source.is_at_end() {
+            break;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+impl Source {
+    async fn poll(&mut self) -> Result<Vec<ConsumedRecord>, Failure> {
+        let polled = match self {
+            Self::Alone(consumer) => consumer.poll(PATIENCE).await,
+            Self::Member(member) => member.poll(PATIENCE).await,
+        };
+        Ok(polled?)
+    }
+
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Alone(consumer) => consumer.is_at_end(),
+            Self::Member(member) => member.is_at_end(),
+        }
+    }
+}
+
+/// Where to begin in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    Spec(OffsetSpec),
+    Offset(u64),
+    AfterStart(u64),
+    BeforeEnd(u64),
+}
+
+impl Begin {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let parsed = match text {
+            "beginning" | "start" | "earliest" => Some(Self::Spec(OffsetSpec::Earliest)),
+            "end" | "latest" => Some(Self::Spec(OffsetSpec::Latest)),
+            _ => match text.split_at_checked(1) {
+                Some(("+", count)) => number(count).map(Self::AfterStart),
+                Some(("-", count)) => number(count).map(Self::BeforeEnd),
+                Some(("@", millis)) => {
+                    let millis = millis.parse().ok();
+                    millis.map(|millis| Self::Spec(OffsetSpec::At(Timestamp(millis))))
+                }
+                _ => number(text).map(Self::Offset),
+            },
+        };
+        parsed.ok_or_else(|| {
+            Failure::usage(format!("{text:?} is no place to begin"))
+                .with_hint("Places: beginning, end, 42, +10, -10, @1700000000000.")
+        })
+    }
+}
+
+async fn assigned(
+    admin: &Admin,
+    args: &ConsumeArgs,
+    options: ConsumerOptions,
+) -> Result<Consumer, Failure> {
+    let begin = match &args.offset {
+        Some(text) => Begin::parse(text)?,
+        None if args.from_beginning => Begin::Spec(OffsetSpec::Earliest),
+        None => Begin::Spec(OffsetSpec::Latest),
+    };
+    let mut consumer = Consumer::new(admin.client().clone(), options);
+    for topic in &args.topics {
+        let known = admin.client().topic(topic, false).await?;
+        let all: Vec<PartitionIndex> = known.partitions.iter().map(|one| one.index).collect();
+        let chosen: Vec<PartitionIndex> = if args.partitions.is_empty() {
+            all
+        } else {
+            args.partitions.iter().copied().map(PartitionIndex).collect()
+        };
+        for index in chosen {
+            match begin {
+                Begin::Spec(spec) => {
+                    consumer.assign_at(topic, index, spec).await?;
+                }
+                Begin::Offset(offset) => consumer.assign(topic, index, Offset(offset)),
+                Begin::AfterStart(count) => {
+                    let start = consumer.assign_at(topic, index, OffsetSpec::Earliest).await?;
+                    consumer.assign(topic, index, start.plus(count));
+                }
+                Begin::BeforeEnd(count) => {
+                    let start = consumer.assign_at(topic, index, OffsetSpec::Earliest).await?;
+                    let end = consumer.assign_at(topic, index, OffsetSpec::Latest).await?;
+                    let begin = end.0.saturating_sub(count).max(start.0);
+                    consumer.assign(topic, index, Offset(begin));
+                }
+            }
+        }
+    }
+    Ok(consumer)
+}
+
+fn write(
+    record: &ConsumedRecord,
+    format: &Format,
+    output: OutputFormat,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let failed = |error: String| Failure::new(Exit::Failed, error);
+    match output {
+        OutputFormat::Text => format.write(record, out),
+        // One object a line, so that it can be read as it comes.
+        OutputFormat::Json => {
+            let line = serde_json::to_vec(&shown(record)).map_err(|e| failed(e.to_string()))?;
+            out.extend(line);
+            out.push(b'\n');
+        }
+        OutputFormat::Yaml => {
+            let document =
+                serde_norway::to_string(&shown(record)).map_err(|e| failed(e.to_string()))?;
+            out.extend_from_slice(b"---\n");
+            out.extend(document.into_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn shown(record: &ConsumedRecord) -> Shown<'_> {
+    let key = match record.key.as_deref().map(std::str::from_utf8) {
+        None => KeyField::Text { key: None },
+        Some(Ok(text)) => KeyField::Text { key: Some(text.to_owned()) },
+        Some(Err(_)) => {
+            KeyField::Base64 { key_base64: base64(record.key.as_deref().unwrap_or_default()) }
+        }
+    };
+    let value = match record.value.as_deref().map(std::str::from_utf8) {
+        None => ValueField::Text { value: None },
+        Some(Ok(text)) => ValueField::Text { value: Some(text.to_owned()) },
+        Some(Err(_)) => {
+            ValueField::Base64 { value_base64: base64(record.value.as_deref().unwrap_or_default()) }
+        }
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = record.headers.iter().map(|(key, value)| (text(key), value.as_deref().map(text)));
+    Shown {
+        topic: &record.topic,
+        partition: record.partition.0,
+        offset: record.offset.0,
+        timestamp_ms: record.timestamp.0,
+        key,
+        value,
+        headers: headers.collect(),
+    }
+}
+
+/// RFC 4648, with padding.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4_usize {
+            let letter = usize::try_from(bits >> (18 - 6 * at) & 63).unwrap_or(0);
+            let letter = LETTERS.get(letter).copied().unwrap_or(b'=');
+            out.push(if group.len() < at { '=' } else { char::from(letter) });
+        }
+    }
+    out
+}
+
+/// How long one poll waits; Ctrl-C does not wait for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn places_to_begin() {
+        let parse = |text| Begin::parse(text).unwrap();
+        assert_eq!(parse("beginning"), Begin::Spec(OffsetSpec::Earliest));
+        assert_eq!(parse("end"), Begin::Spec(OffsetSpec::Latest));
+        assert_eq!(parse("42"), Begin::Offset(42));
+        assert_eq!(parse("+3"), Begin::AfterStart(3));
+        assert_eq!(parse("-3"), Begin::BeforeEnd(3));
+        assert_eq!(parse("@17"), Begin::Spec(OffsetSpec::At(Timestamp(17))));
+        for bad in ["", "x", "-", "@", "+x", "é"] {
+            assert!(Begin::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+        assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
+    }
+
+    #[test]
+    fn json_tells_text_from_bytes() {
+        let mut record = ConsumedRecord::new("t", PartitionIndex(1), Offset(2));
+        record.timestamp = Timestamp(3);
+        record.value = Some(Bytes::from_static(b"\xff"));
+        record.headers = vec![(Bytes::from_static(b"h"), None)];
+        let mut out = Vec::new();
+        let format = Format::parse("%v").unwrap();
+        write(&record, &format, OutputFormat::Json, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"topic\":\"t\",\"partition\":1,\"offset\":2,\"timestamp_ms\":3,\"key\":null,\
+             \"value_base64\":\"/w==\",\"headers\":[[\"h\",null]]}\n"
+        );
+    }
+}
