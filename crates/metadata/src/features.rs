@@ -354,9 +354,14 @@ pub enum FeatureError {
     },
 }
 
-/// What this server supports of every feature, by name; what a node says when it registers.
-pub fn supported_features() -> BTreeMap<String, VersionRange> {
+/// What this server supports of every feature, `metadata.version` first.
+pub fn supported() -> impl Iterator<Item = (&'static str, VersionRange)> {
     let metadata = VersionRange { min: MetadataVersion::MINIMUM.0, max: MetadataVersion::LATEST.0 };
-    let others = Feature::ALL.iter().map(|f| (f.name().to_owned(), f.supported()));
-    std::iter::once((METADATA_VERSION.to_owned(), metadata)).chain(others).collect()
+    let others = Feature::ALL.iter().map(|feature| (feature.name(), feature.supported()));
+    std::iter::once((METADATA_VERSION, metadata)).chain(others)
+}
+
+/// The same by name; what a node says when it registers.
+pub fn supported_features() -> BTreeMap<String, VersionRange> {
+    supported().map(|(name, range)| (name.to_owned(), range)).collect()
 }

@@ -9,6 +9,7 @@ use ottla_types::{ErrorCode, NodeId, TopicName};
 
 use super::op::Op;
 use super::request::{AlterConfigs, ApiError, ConfigOp, Outcome, ReplaceConfigs, Response};
+use super::topics::invalid_name;
 use crate::generated::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use crate::image::{ConfigKind, ConfigResource};
 use crate::record::Record;
@@ -305,9 +306,9 @@ fn check_name(resource: &ConfigResource) -> Outcome {
         ConfigKind::Topic if resource.name.is_empty() => {
             invalid("Default topic resources are not allowed.")
         }
-        ConfigKind::Topic => TopicName::parse(&resource.name)
-            .map(drop)
-            .map_err(|error| ApiError::new(ErrorCode::InvalidTopicException, error.to_string())),
+        ConfigKind::Topic => TopicName::parse(&resource.name).map(drop).map_err(|_| {
+            ApiError::new(ErrorCode::InvalidTopicException, invalid_name(&resource.name))
+        }),
         ConfigKind::Broker if resource.name.is_empty() => Ok(()),
         ConfigKind::Broker => match resource.name.parse::<i32>() {
             Err(_) => invalid("Unable to parse broker name as a base 10 number."),

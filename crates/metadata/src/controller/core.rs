@@ -2,6 +2,7 @@
 //!
 //! What each request leads to is decided in the sibling files; here nothing is.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -340,6 +341,7 @@ impl Controller {
             sessions: &mut active.sessions,
             rng: &mut self.rng,
             kraft_version: active.kraft_version,
+            inherited: RefCell::default(),
         };
         let response = decide(&mut op)?;
         let Op { image, records, .. } = op;

@@ -3,6 +3,7 @@
 //! It works on a copy of the speculative image and sees its own records, so that two decisions of
 //! one operation never contradict. Either all of its records are proposed, or none.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,6 +35,9 @@ pub(super) struct Op<'a> {
     pub(super) rng: &'a mut Rng,
     /// Level of `kraft.version`, which is not in the image.
     pub(super) kraft_version: i16,
+    /// Topic configs in effect where a topic has none of its own, by name; asking the table for
+    /// each of many partitions would be slow.
+    pub(super) inherited: RefCell<BTreeMap<&'static str, Option<String>>>,
 }
 
 impl Op<'_> {
@@ -51,6 +55,7 @@ impl Op<'_> {
             MetadataRecord::UnregisterBroker(record) => {
                 self.sessions.remove(NodeId::from_wire(record.broker_id).unwrap_or_default());
             }
+            MetadataRecord::Config(_) => self.inherited.get_mut().clear(),
             _ => {}
         }
         self.records.push(record);
@@ -86,9 +91,17 @@ impl Op<'_> {
     }
 
     /// A topic config in effect on this node.
-    pub(super) fn topic_config(&self, topic: &str, name: &str) -> Option<String> {
-        let own = self.image.config(&ConfigResource::topic(topic)).cloned().unwrap_or_default();
-        self.with_layers(&own, |layers| self.rules.topic_config(name, layers))
+    pub(super) fn topic_config(&self, topic: &str, name: &'static str) -> Option<String> {
+        let own = self.image.config(&ConfigResource::topic(topic));
+        if let Some(value) = own.and_then(|configs| configs.get(name)) {
+            return Some(value.clone());
+        }
+        let mut inherited = self.inherited.borrow_mut();
+        let ask = || {
+            let none = BTreeMap::new();
+            self.with_layers(&none, |layers| self.rules.topic_config(name, layers))
+        };
+        inherited.entry(name).or_insert_with(ask).clone()
     }
 
     /// Runs `ask` with the config layers under a topic with these configs.

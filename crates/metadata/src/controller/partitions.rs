@@ -168,7 +168,8 @@ impl Op<'_> {
             Election::Online | Election::Unclean => state.leader.is_some(),
         };
         if needless {
-            return Err(ErrorCode::ElectionNotNeeded.into());
+            let text = "Leader election not needed for topic partition.";
+            return Err(ApiError::new(ErrorCode::ElectionNotNeeded, text));
         }
         let mut change = Change::new(state, topic.id, index);
         change.election = election;
@@ -177,8 +178,14 @@ impl Op<'_> {
                 self.push(record);
                 Ok(())
             }
-            (None, Election::Preferred) => Err(ErrorCode::PreferredLeaderNotAvailable.into()),
-            (None, _) => Err(ErrorCode::EligibleLeadersNotAvailable.into()),
+            (None, Election::Preferred) => {
+                let text = "The preferred leader was not available.";
+                Err(ApiError::new(ErrorCode::PreferredLeaderNotAvailable, text))
+            }
+            (None, _) => {
+                let text = "Eligible topic partition leaders are not available.";
+                Err(ApiError::new(ErrorCode::EligibleLeadersNotAvailable, text))
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_types::{
-    DirectoryId, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicId, TopicName,
+    DirectoryId, ErrorCode, LeaderEpoch, MAX_TOPIC_NAME_LEN, NodeId, PartitionEpoch,
+    PartitionIndex, TopicId, TopicName,
 };
 
 use super::op::Op;
@@ -266,31 +267,39 @@ impl Op<'_> {
         if !self.config.delete_topics_enabled {
             return Err(ErrorCode::TopicDeletionDisabled.into());
         }
-        let twice_named = repeated(request.iter().filter_map(|topic| topic.name.as_deref()));
+        let names = request.iter().filter(|topic| topic.id.0.is_zero());
+        let twice_named = repeated(names.filter_map(|topic| topic.name.as_deref()));
         let ids = request.iter().filter(|topic| topic.name.is_none()).map(|topic| topic.id);
-        let twice_by_id = repeated(ids);
+        let twice_by_id = repeated(ids.clone());
+        let ids: BTreeSet<TopicId> = ids.filter(|id| !twice_by_id.contains(id)).collect();
         let mut results: Vec<DeletedTopic> = Vec::with_capacity(request.len());
         let mut answered = BTreeSet::new();
+        // A topic that is named both ways is answered once, under its name.
+        let by_name: BTreeSet<TopicId> = request
+            .iter()
+            .filter_map(|topic| topic.name.as_deref().filter(|name| !twice_named.contains(name)))
+            .filter_map(|name| self.image.topic(name).map(|topic| topic.id))
+            .collect();
         for topic in request {
-            let named = topic.name.as_deref();
-            if named.is_some_and(|name| twice_named.contains(name))
-                || (named.is_none() && twice_by_id.contains(&topic.id))
-            {
-                if !answered.insert((topic.name.clone(), topic.id)) {
-                    continue;
+            let twice = match topic.name.as_deref() {
+                Some(name) => topic.id.0.is_zero() && twice_named.contains(name),
+                None => !topic.id.0.is_zero() && twice_by_id.contains(&topic.id),
+            };
+            if !twice {
+                if topic.name.is_some() || !by_name.contains(&topic.id) {
+                    results.push(self.delete_topic(topic, &ids));
                 }
-                let what = if named.is_some() { "name" } else { "id" };
+            } else if answered.insert((topic.name.clone(), topic.id)) {
+                let what = if topic.name.is_some() { "name" } else { "id" };
                 let text = format!("Duplicate topic {what}.");
                 let result = Err(ApiError::new(ErrorCode::InvalidRequest, text));
                 results.push(DeletedTopic { name: topic.name.clone(), id: topic.id, result });
-                continue;
             }
-            results.push(self.delete_topic(topic, request));
         }
         Ok(Response::TopicsDeleted(results))
     }
 
-    fn delete_topic(&mut self, topic: &TopicSelector, all: &[TopicSelector]) -> DeletedTopic {
+    fn delete_topic(&mut self, topic: &TopicSelector, by_id: &BTreeSet<TopicId>) -> DeletedTopic {
         let invalid = |text: &str| Err(ApiError::new(ErrorCode::InvalidRequest, text));
         let answer = |name, id, result: Outcome| DeletedTopic { name, id, result };
         let name = topic.name.clone();
@@ -303,15 +312,22 @@ impl Op<'_> {
                 answer(name, topic.id, invalid(text))
             }
             (None, false) => match self.image.topic_by_id(topic.id).map(|t| t.name.to_string()) {
-                None => answer(None, topic.id, Err(ErrorCode::UnknownTopicId.into())),
+                None => {
+                    let text = "This server does not host this topic ID.";
+                    answer(None, topic.id, Err(ApiError::new(ErrorCode::UnknownTopicId, text)))
+                }
                 Some(known) => {
                     self.add(RemoveTopicRecord { topic_id: topic.id.0 });
                     answer(Some(known), topic.id, Ok(()))
                 }
             },
             (Some(wanted), true) => match self.image.topic(wanted).map(|topic| topic.id) {
-                None => answer(name, topic.id, Err(ErrorCode::UnknownTopicOrPartition.into())),
-                Some(id) if all.iter().any(|other| other.name.is_none() && other.id == id) => {
+                None => {
+                    let text = "This server does not host this topic-partition.";
+                    let error = ApiError::new(ErrorCode::UnknownTopicOrPartition, text);
+                    answer(name, topic.id, Err(error))
+                }
+                Some(id) if by_id.contains(&id) => {
                     let text = "The provided topic name maps to an ID that was already supplied.";
                     answer(name, id, invalid(text))
                 }
@@ -409,7 +425,7 @@ impl Op<'_> {
 
 fn check_name(image: &crate::ClusterImage, name: &str) -> Result<TopicName, ApiError> {
     let invalid = |text: String| ApiError::new(ErrorCode::InvalidTopicException, text);
-    let parsed = TopicName::parse(name).map_err(|error| invalid(error.to_string()))?;
+    let parsed = TopicName::parse(name).map_err(|_| invalid(invalid_name(name)))?;
     if image.topic(name).is_some() {
         let text = format!("Topic '{name}' already exists.");
         return Err(ApiError::new(ErrorCode::TopicAlreadyExists, text));
@@ -419,6 +435,22 @@ fn check_name(image: &crate::ClusterImage, name: &str) -> Result<TopicName, ApiE
         return Err(invalid(text));
     }
     Ok(parsed)
+}
+
+/// Why a name is not a topic's, in Kafka's words.
+pub(super) fn invalid_name(name: &str) -> String {
+    let why = match name {
+        "" => "the empty string is not allowed".to_owned(),
+        "." | ".." => format!("'{name}' is not allowed"),
+        long if long.len() > MAX_TOPIC_NAME_LEN => format!(
+            "the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME_LEN}"
+        ),
+        _ => format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
+             and '-'"
+        ),
+    };
+    format!("Topic name is invalid: {why}")
 }
 
 fn all_fenced(partition: i32) -> ApiError {

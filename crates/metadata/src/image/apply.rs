@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use ottla_types::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId, TopicName};
+use ottla_types::{
+    LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName,
+};
 
 use super::broker::{BrokerRegistration, ControllerRegistration};
 use super::error::ApplyError;
@@ -155,10 +157,16 @@ impl ClusterImage {
                 return Err(ApplyError::BadField { record: "FeatureLevel", field: "FeatureLevel" });
             }
         }
+        let was_kept = self.elr_enabled();
         match record.feature_level {
             0 => self.features.remove(&name),
             level => self.features.insert(name, level),
         };
+        if was_kept && !self.elr_enabled() {
+            // A snapshot does not carry them from here on, and they would be stale when the
+            // feature came back. No partition epoch changes, because no record changes it.
+            self.without_elrs("", |state| state.partition_epoch)?;
+        }
         Ok(())
     }
 
@@ -266,12 +274,20 @@ impl ClusterImage {
     }
 
     fn clear_elr(&mut self, record: &ClearElrRecord) -> Result<(), ApplyError> {
-        let topics: Vec<TopicId> = if record.topic_name.is_empty() {
+        self.without_elrs(&record.topic_name, |state| state.partition_epoch.next())
+    }
+
+    /// Takes the ELRs of a topic away, or of all topics when the name is empty.
+    fn without_elrs(
+        &mut self,
+        name: &str,
+        epoch: impl Fn(&PartitionState) -> PartitionEpoch,
+    ) -> Result<(), ApplyError> {
+        let topics: Vec<TopicId> = if name.is_empty() {
             self.topics.keys().copied().collect()
         } else {
-            let id = self.topic_ids.get(record.topic_name.as_str()).copied();
-            let name = record.topic_name.to_string();
-            vec![id.ok_or(ApplyError::NoTopicNamed { record: "ClearElr", name })?]
+            let unknown = || ApplyError::NoTopicNamed { record: "ClearElr", name: name.to_owned() };
+            vec![self.topic_ids.get(name).copied().ok_or_else(unknown)?]
         };
         for id in topics {
             let Some(topic) = self.topics.get(&id) else { continue };
@@ -285,7 +301,7 @@ impl ClusterImage {
                 let cleared = PartitionState {
                     elr: Vec::new(),
                     last_known_elr: Vec::new(),
-                    partition_epoch: state.partition_epoch.next(),
+                    partition_epoch: epoch(&state),
                     ..PartitionState::clone(&state)
                 };
                 self.put_partition("ClearElr", id, partition, cleared)?;
