@@ -88,6 +88,8 @@ impl<S: Storage> UnrecoveredLog<S> {
     pub fn open(storage: Arc<S>, dir: PathBuf, info: OpenInfo) -> Result<Self, OpenError> {
         let path = dir.join(PARTITION_METADATA_FILE);
         let text = storage.read_small(&path).map_err(|e| disk(&path, e))?;
+        // A file that a crash left empty says nothing.
+        let text = text.filter(|text| !text.is_empty());
         let found = text.map(|text| parse_topic_id(&String::from_utf8_lossy(&text))).transpose();
         let found = found.map_err(|reason| OpenError::Malformed { path, reason })?;
         match (found, info.topic_id) {
@@ -359,6 +361,8 @@ impl<S: Storage> Recovery<S> {
             producers,
             snapshots,
             names_unsynced,
+            // A crash may have come before its first flush.
+            new: !info.clean,
         };
         Ok((parts, report))
     }

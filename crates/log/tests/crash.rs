@@ -158,9 +158,10 @@ fn lose_power_at(sync: usize) -> Option<(SimStorage, Achieved)> {
     storage.lose_power_at_sync(sync);
     let mut achieved = Achieved::default();
     workload(&storage, &mut achieved);
-    // Until the directory is durable there is nothing to open.
+    // Until the directory is durable there is nothing to open, and nothing was promised.
     let created = storage.crash(CrashMode::Nothing);
     let usable = created.list(Path::new(DIR)).is_ok_and(|entries| !entries.is_empty());
+    assert!(usable || achieved.durable == 0, "{achieved:?}");
     usable.then(|| ((*storage).clone(), achieved))
 }
 

@@ -6,14 +6,14 @@
 //! was prepared shares its sync: group commit.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_types::Offset;
 
 use super::PartitionLog;
 use crate::error::LogError;
-use crate::format::{SNAPSHOT_SUFFIX, file_name};
+use crate::format::{PARTITION_METADATA_FILE, SNAPSHOT_SUFFIX, file_name};
 use crate::producer::encode;
 use crate::storage::{Storage, StorageFile};
 
@@ -27,6 +27,8 @@ pub struct FlushJob<S: Storage> {
     /// Index files of sealed segments: recovery trusts them.
     index_paths: Vec<PathBuf>,
     names: bool,
+    /// The directory itself is new: its topic id, and its name, must be synced too.
+    new: bool,
     epochs: Option<(PathBuf, String)>,
     end: Offset,
     truncations: u64,
@@ -48,18 +50,20 @@ impl<S: Storage> FlushJob<S> {
             file.sync()?;
         }
         for path in &self.index_paths {
-            match self.storage.open(path) {
-                Ok(file) => file.sync()?,
-                // Retention was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            sync_if_there(&*self.storage, path)?;
+        }
+        if self.new {
+            sync_if_there(&*self.storage, &self.dir.join(PARTITION_METADATA_FILE))?;
         }
         match &self.epochs {
             // Syncs the directory as well.
-            Some((path, text)) => self.storage.replace_small(path, text.as_bytes()),
-            None if self.names => self.storage.sync_dir(&self.dir),
-            None => Ok(()),
+            Some((path, text)) => self.storage.replace_small(path, text.as_bytes())?,
+            None if self.names => self.storage.sync_dir(&self.dir)?,
+            None => {}
+        }
+        match self.dir.parent() {
+            Some(parent) if self.new => self.storage.sync_dir(parent),
+            _ => Ok(()),
         }
     }
 }
@@ -67,7 +71,7 @@ impl<S: Storage> FlushJob<S> {
 impl<S: Storage> PartitionLog<S> {
     /// What must be synced so that all records appended so far are durable; `None` if they are.
     pub fn prepare_flush(&mut self) -> Option<FlushJob<S>> {
-        let idle = self.flushed == self.end && !self.names_unsynced;
+        let idle = self.flushed == self.end && !self.names_unsynced && !self.new;
         if self.failed || (idle && !self.epochs.is_changed()) {
             return None;
         }
@@ -92,6 +96,7 @@ impl<S: Storage> PartitionLog<S> {
             segment.set_unsynced(false);
         }
         let names = std::mem::take(&mut self.names_unsynced);
+        let new = std::mem::take(&mut self.new);
         self.epochs.set_changed(false);
         Some(FlushJob {
             storage: Arc::clone(&self.home.storage),
@@ -99,6 +104,7 @@ impl<S: Storage> PartitionLog<S> {
             segments: files,
             index_paths,
             names,
+            new,
             epochs,
             end: self.end,
             truncations,
@@ -223,5 +229,14 @@ impl<S: Storage> PartitionLog<S> {
         self.snapshots.retain(|offset| !stale(offset));
         self.snapshots.push(at);
         Ok(())
+    }
+}
+
+// Retention may have been faster, and a topic may have no id.
+fn sync_if_there<S: Storage>(storage: &S, path: &Path) -> io::Result<()> {
+    match storage.open(path) {
+        Ok(file) => file.sync(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -24,7 +24,7 @@ use crate::error::{LogError, OpenError};
 use crate::format::{DELETE_DIR_SUFFIX, EPOCHS_FILE, PARTITION_METADATA_FILE};
 use crate::producer::{ProducerView, Producers};
 use crate::segment::{Home, Segment};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageFile as _};
 
 pub use append::AppendInfo;
 pub(crate) use append::marker_epoch;
@@ -54,6 +54,8 @@ pub struct PartitionLog<S: Storage> {
     snapshots: Vec<Offset>,
     /// Names were created or removed since the directory was synced.
     names_unsynced: bool,
+    /// The directory's own name, and the topic id in it, were never synced.
+    new: bool,
     /// Counts truncations, so that a flush that began before one knows nothing.
     truncations: u64,
     cursors: Cursors,
@@ -75,6 +77,7 @@ pub(crate) struct Parts<S: Storage> {
     pub(crate) producers: Producers,
     pub(crate) snapshots: Vec<Offset>,
     pub(crate) names_unsynced: bool,
+    pub(crate) new: bool,
 }
 
 impl<S: Storage> PartitionLog<S> {
@@ -92,6 +95,7 @@ impl<S: Storage> PartitionLog<S> {
             producers: parts.producers,
             snapshots: parts.snapshots,
             names_unsynced: parts.names_unsynced,
+            new: parts.new,
             truncations: 0,
             cursors: Cursors::default(),
             failed: false,
@@ -101,7 +105,8 @@ impl<S: Storage> PartitionLog<S> {
     }
 
     /// Creates an empty log, whose first record will have the offset `start`, in a new directory
-    /// below `parent`. The directory and the topic id in it are durable when this returns.
+    /// below `parent`. Nothing is synced: the first flush makes the directory and all that is in
+    /// it durable, and until then nothing in it has been reported as durable.
     ///
     /// # Errors
     /// The disk failed.
@@ -119,13 +124,10 @@ impl<S: Storage> PartitionLog<S> {
         let first = || -> io::Result<_> {
             home.storage.create_dir(&home.dir)?;
             if let Some(id) = topic_id {
-                let path = home.dir.join(PARTITION_METADATA_FILE);
-                home.storage.replace_small(&path, render_topic_id(id).as_bytes())?;
+                let file = home.storage.create(&home.dir.join(PARTITION_METADATA_FILE))?;
+                file.write_at(&[render_topic_id(id).as_bytes()], 0)?;
             }
-            let segment = Segment::create(&home, start, now)?;
-            home.storage.sync_dir(&home.dir)?;
-            home.storage.sync_dir(parent)?;
-            Ok(segment)
+            Segment::create(&home, start, now)
         };
         let segment =
             first().map_err(|source| OpenError::Disk { path: home.dir.clone(), source })?;
@@ -141,7 +143,8 @@ impl<S: Storage> PartitionLog<S> {
             epochs: LeaderEpochs::default(),
             producers: Producers::default(),
             snapshots: Vec::new(),
-            names_unsynced: false,
+            names_unsynced: true,
+            new: true,
         }))
     }
 
