@@ -41,6 +41,11 @@ fn every_message_survives_a_round_trip() {
 }
 
 #[test]
+fn kafkas_bytes_are_ours() {
+    table().check_golden(include_str!("golden/generated.txt"), &[]);
+}
+
+#[test]
 fn versions_that_do_not_exist_are_errors() {
     table().check_foreign_versions();
 }

@@ -182,8 +182,13 @@ pub fn parse(text: &str) -> Result<Vec<Message>> {
         }
         message.structs.get_mut(place).with_context(context)?.fields.push(field);
     }
+    // Kafka keeps the tables of APIs that it removed, without any version, and of fields likewise.
+    messages.retain(|message| !message.versions.is_empty());
     for message in &mut messages {
         let versions = message.versions;
+        for inner in &mut message.structs {
+            inner.fields.retain(|field| !field.versions.within(versions).is_empty());
+        }
         for field in message.structs.iter_mut().flat_map(|inner| &mut inner.fields) {
             // Null only in versions that are gone is no null.
             field.nullable = match field.nullable.within(versions) {

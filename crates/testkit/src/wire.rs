@@ -76,6 +76,52 @@ impl Shape<'_> {
         out
     }
 
+    /// `value` with the fields of these names at their defaults, wherever they are.
+    pub fn without(self, value: &Value, names: &[&str]) -> Value {
+        self.stripped(&Type::Struct(self.message.name.clone()), value, names)
+    }
+
+    fn stripped(self, ty: &Type, value: &Value, names: &[&str]) -> Value {
+        match (ty, value) {
+            (Type::Array(element), Value::Array(values)) => {
+                Value::Array(values.iter().map(|v| self.stripped(element, v, names)).collect())
+            }
+            (Type::Struct(name), Value::Struct(_)) => {
+                let keep = |(field, value): (&Field, &Value)| match names.contains(&&*field.name) {
+                    true => self.default_of(field),
+                    false => self.stripped(&field.ty, value, names),
+                };
+                Value::Struct(Self::fields(self.named(name), value).map(keep).collect())
+            }
+            _ => value.clone(),
+        }
+    }
+
+    /// The JSON of a message with empty record data, which is all that Kafka prints of it.
+    pub fn without_records(self, json: &serde_json::Value) -> serde_json::Value {
+        self.blank(&Type::Struct(self.message.name.clone()), json)
+    }
+
+    fn blank(self, ty: &Type, json: &serde_json::Value) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match (ty, json) {
+            (Type::Plain("records"), Json::String(_)) => Json::String(String::new()),
+            (Type::Array(element), Json::Array(values)) => {
+                values.iter().map(|value| self.blank(element, value)).collect()
+            }
+            (Type::Struct(name), Json::Object(values)) => {
+                let fields = &self.named(name).fields;
+                let known = |key: &str| fields.iter().find(|field| camel(&field.name) == *key);
+                let blank = |(key, value): (&String, &Json)| match known(key) {
+                    Some(field) => (key.clone(), self.blank(&field.ty, value)),
+                    None => (key.clone(), value.clone()),
+                };
+                Json::Object(values.iter().map(blank).collect())
+            }
+            _ => json.clone(),
+        }
+    }
+
     fn top(&self) -> &Struct {
         self.named(&self.message.name)
     }

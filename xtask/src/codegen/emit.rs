@@ -636,8 +636,7 @@ pub(crate) fn snake(name: &str) -> String {
     let mut out = String::new();
     let chars: Vec<char> = name.replace("KRaft", "Kraft").chars().collect();
     for (at, &c) in chars.iter().enumerate() {
-        let previous_lower = at > 0 && chars[at - 1].is_ascii_lowercase()
-            || at > 0 && chars[at - 1].is_ascii_digit();
+        let previous_lower = at > 0 && !chars[at - 1].is_ascii_uppercase();
         let next_lower = chars.get(at + 1).is_some_and(char::is_ascii_lowercase);
         if c.is_ascii_uppercase() && at > 0 && (previous_lower || next_lower) {
             out.push('_');

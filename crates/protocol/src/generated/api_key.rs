@@ -13,14 +13,6 @@ pub enum ApiKey {
     ListOffsets = 2,
     /// Versions 0-13.
     Metadata = 3,
-    /// Versions 32767--32768.
-    LeaderAndIsr = 4,
-    /// Versions 32767--32768.
-    StopReplica = 5,
-    /// Versions 32767--32768.
-    UpdateMetadata = 6,
-    /// Versions 32767--32768.
-    ControlledShutdown = 7,
     /// Versions 2-10.
     OffsetCommit = 8,
     /// Versions 1-10.
@@ -203,10 +195,6 @@ const FACTS: &[Facts] = &[
     Facts { api: ApiKey::Fetch, name: "Fetch", low: 4, high: 18, stable: 18, flexible: 12, broker: true, controller: true },
     Facts { api: ApiKey::ListOffsets, name: "ListOffsets", low: 1, high: 11, stable: 11, flexible: 6, broker: true, controller: false },
     Facts { api: ApiKey::Metadata, name: "Metadata", low: 0, high: 13, stable: 13, flexible: 9, broker: true, controller: false },
-    Facts { api: ApiKey::LeaderAndIsr, name: "LeaderAndIsr", low: 32767, high: -32768, stable: -32768, flexible: i16::MAX, broker: false, controller: false },
-    Facts { api: ApiKey::StopReplica, name: "StopReplica", low: 32767, high: -32768, stable: -32768, flexible: i16::MAX, broker: false, controller: false },
-    Facts { api: ApiKey::UpdateMetadata, name: "UpdateMetadata", low: 32767, high: -32768, stable: -32768, flexible: i16::MAX, broker: false, controller: false },
-    Facts { api: ApiKey::ControlledShutdown, name: "ControlledShutdown", low: 32767, high: -32768, stable: -32768, flexible: i16::MAX, broker: false, controller: false },
     Facts { api: ApiKey::OffsetCommit, name: "OffsetCommit", low: 2, high: 10, stable: 10, flexible: 8, broker: true, controller: false },
     Facts { api: ApiKey::OffsetFetch, name: "OffsetFetch", low: 1, high: 10, stable: 10, flexible: 6, broker: true, controller: false },
     Facts { api: ApiKey::FindCoordinator, name: "FindCoordinator", low: 0, high: 6, stable: 6, flexible: 3, broker: true, controller: false },
@@ -390,10 +378,6 @@ macro_rules! for_each_api {
             Fetch FetchRequest FetchResponse,
             ListOffsets ListOffsetsRequest ListOffsetsResponse,
             Metadata MetadataRequest MetadataResponse,
-            LeaderAndIsr LeaderAndIsrRequest LeaderAndIsrResponse,
-            StopReplica StopReplicaRequest StopReplicaResponse,
-            UpdateMetadata UpdateMetadataRequest UpdateMetadataResponse,
-            ControlledShutdown ControlledShutdownRequest ControlledShutdownResponse,
             OffsetCommit OffsetCommitRequest OffsetCommitResponse,
             OffsetFetch OffsetFetchRequest OffsetFetchResponse,
             FindCoordinator FindCoordinatorRequest FindCoordinatorResponse,

@@ -44,8 +44,6 @@ pub mod consumer_group_heartbeat_request;
 pub mod consumer_group_heartbeat_response;
 pub mod consumer_protocol_assignment;
 pub mod consumer_protocol_subscription;
-pub mod controlled_shutdown_request;
-pub mod controlled_shutdown_response;
 pub mod controller_registration_request;
 pub mod controller_registration_response;
 pub mod create_acls_request;
@@ -123,8 +121,6 @@ pub mod initialize_share_group_state_request;
 pub mod initialize_share_group_state_response;
 pub mod join_group_request;
 pub mod join_group_response;
-pub mod leader_and_isr_request;
-pub mod leader_and_isr_response;
 pub mod leave_group_request;
 pub mod leave_group_response;
 pub mod list_config_resources_request;
@@ -173,8 +169,6 @@ pub mod share_group_describe_request;
 pub mod share_group_describe_response;
 pub mod share_group_heartbeat_request;
 pub mod share_group_heartbeat_response;
-pub mod stop_replica_request;
-pub mod stop_replica_response;
 pub mod streams_group_describe_request;
 pub mod streams_group_describe_response;
 pub mod streams_group_heartbeat_request;
@@ -191,8 +185,6 @@ pub mod unregister_controller_request;
 pub mod unregister_controller_response;
 pub mod update_features_request;
 pub mod update_features_response;
-pub mod update_metadata_request;
-pub mod update_metadata_response;
 pub mod update_raft_voter_request;
 pub mod update_raft_voter_response;
 pub mod vote_request;
@@ -239,8 +231,6 @@ pub use consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 pub use consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 pub use consumer_protocol_assignment::ConsumerProtocolAssignment;
 pub use consumer_protocol_subscription::ConsumerProtocolSubscription;
-pub use controlled_shutdown_request::ControlledShutdownRequest;
-pub use controlled_shutdown_response::ControlledShutdownResponse;
 pub use controller_registration_request::ControllerRegistrationRequest;
 pub use controller_registration_response::ControllerRegistrationResponse;
 pub use create_acls_request::CreateAclsRequest;
@@ -318,8 +308,6 @@ pub use initialize_share_group_state_request::InitializeShareGroupStateRequest;
 pub use initialize_share_group_state_response::InitializeShareGroupStateResponse;
 pub use join_group_request::JoinGroupRequest;
 pub use join_group_response::JoinGroupResponse;
-pub use leader_and_isr_request::LeaderAndIsrRequest;
-pub use leader_and_isr_response::LeaderAndIsrResponse;
 pub use leave_group_request::LeaveGroupRequest;
 pub use leave_group_response::LeaveGroupResponse;
 pub use list_config_resources_request::ListConfigResourcesRequest;
@@ -368,8 +356,6 @@ pub use share_group_describe_request::ShareGroupDescribeRequest;
 pub use share_group_describe_response::ShareGroupDescribeResponse;
 pub use share_group_heartbeat_request::ShareGroupHeartbeatRequest;
 pub use share_group_heartbeat_response::ShareGroupHeartbeatResponse;
-pub use stop_replica_request::StopReplicaRequest;
-pub use stop_replica_response::StopReplicaResponse;
 pub use streams_group_describe_request::StreamsGroupDescribeRequest;
 pub use streams_group_describe_response::StreamsGroupDescribeResponse;
 pub use streams_group_heartbeat_request::StreamsGroupHeartbeatRequest;
@@ -386,8 +372,6 @@ pub use unregister_controller_request::UnregisterControllerRequest;
 pub use unregister_controller_response::UnregisterControllerResponse;
 pub use update_features_request::UpdateFeaturesRequest;
 pub use update_features_response::UpdateFeaturesResponse;
-pub use update_metadata_request::UpdateMetadataRequest;
-pub use update_metadata_response::UpdateMetadataResponse;
 pub use update_raft_voter_request::UpdateRaftVoterRequest;
 pub use update_raft_voter_response::UpdateRaftVoterResponse;
 pub use vote_request::VoteRequest;
@@ -438,8 +422,6 @@ macro_rules! for_each_message {
             ConsumerGroupDescribeResponse
             ConsumerGroupHeartbeatRequest
             ConsumerGroupHeartbeatResponse
-            ControlledShutdownRequest
-            ControlledShutdownResponse
             ControllerRegistrationRequest
             ControllerRegistrationResponse
             CreateAclsRequest
@@ -516,8 +498,6 @@ macro_rules! for_each_message {
             InitializeShareGroupStateResponse
             JoinGroupRequest
             JoinGroupResponse
-            LeaderAndIsrRequest
-            LeaderAndIsrResponse
             LeaveGroupRequest
             LeaveGroupResponse
             ListConfigResourcesRequest
@@ -566,8 +546,6 @@ macro_rules! for_each_message {
             ShareGroupDescribeResponse
             ShareGroupHeartbeatRequest
             ShareGroupHeartbeatResponse
-            StopReplicaRequest
-            StopReplicaResponse
             StreamsGroupDescribeRequest
             StreamsGroupDescribeResponse
             StreamsGroupHeartbeatRequest
@@ -584,8 +562,6 @@ macro_rules! for_each_message {
             UnregisterControllerResponse
             UpdateFeaturesRequest
             UpdateFeaturesResponse
-            UpdateMetadataRequest
-            UpdateMetadataResponse
             UpdateRaftVoterRequest
             UpdateRaftVoterResponse
             VoteRequest

@@ -146,8 +146,6 @@ impl FetchTopic {
 pub struct FetchPartition {
     /// Versions 0+.
     pub partition_index: i32,
-    /// Versions 0.
-    pub partition_max_bytes: i32,
     /// Versions 0+.
     pub acknowledgement_batches: Vec<AcknowledgementBatch>,
 }
@@ -165,9 +163,6 @@ impl FetchPartition {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        if self.partition_max_bytes != 0 {
-            wire::not_in_version("PartitionMaxBytes", version)?;
-        }
         wire::put_array(
             s,
             "AcknowledgementBatches",
