@@ -119,6 +119,13 @@ impl SimStorage {
                 apply_name(&mut names, change);
             }
         }
+        // What is in a directory is lost with the directory's own name.
+        let lost = |dir: &Path| disk.names.get(dir) == Some(&Node::Dir) && !names.contains_key(dir);
+        let orphans: Vec<PathBuf> =
+            names.keys().filter(|name| name.ancestors().skip(1).any(lost)).cloned().collect();
+        for orphan in orphans {
+            names.remove(&orphan);
+        }
         let files = disk.files.iter().map(|file| survivor(file, mode, &mut random)).collect();
         let after = Disk { files, durable_names: names.clone(), names, ..Disk::default() };
         Self { disk: Arc::new(Mutex::new(after)) }
