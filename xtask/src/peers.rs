@@ -64,7 +64,7 @@ const PEERS: &[Peer] = &[
     Peer {
         name: "librdkafka",
         what: "librdkafka, built by crate rdkafka",
-        needs: &[("cmake", "cmake"), ("c++", "g++"), ("make", "make")],
+        needs: &[("cc", "gcc"), ("make", "make"), ("bash", "bash")],
         always: true,
         fetch: |_| Ok(()),
     },

@@ -6,9 +6,11 @@
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
 mod driver;
+mod raw;
 mod setup;
 
 pub use driver::{Driver, Refused};
+pub use raw::{RawClient, frame};
 pub use setup::{Setup, repeat};
 
 /// Skips the test, loudly, if Java and Kafka's jars are missing; in continuous integration that is a failure.

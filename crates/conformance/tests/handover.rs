@@ -1,7 +1,7 @@
 //! One directory, no conversion: Ottla and Apache Kafka take turns on it after clean stops.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ottla_conformance::{Driver, ensure_java};
 use ottla_testkit::{Kind, Node, NodeOptions, wait_until};
 use serde_json::{Value, json};
@@ -13,20 +13,26 @@ fn hand_over(owners: &[Kind]) -> Result<()> {
     node.format(owners[0])?;
     let mut records = 0;
     for (turn, owner) in owners.iter().enumerate() {
-        eprintln!("turn {turn}: {owner:?}");
-        node.start_as(*owner)?;
-        // A client of its own, so that nothing is remembered from the turn before.
-        let mut driver = Driver::start(node.bootstrap())?;
-        if turn > 0 {
-            everything_is_there(&mut driver, turn, records)?;
-        }
-        write_more(&mut driver, turn)?;
-        records += 500;
-        everything_is_there(&mut driver, turn + 1, records)?;
-        drop(driver);
+        let taken = take_turn(&mut node, *owner, turn, records);
+        taken.with_context(|| format!("turn {turn}, {owner:?}\n{}", node.tail()))?;
+        records += RECORDS;
         node.stop()?;
     }
     Ok(())
+}
+
+/// Records that a turn adds to the common topic.
+const RECORDS: usize = 500;
+
+fn take_turn(node: &mut Node, owner: Kind, turn: usize, records: usize) -> Result<()> {
+    node.start_as(owner)?;
+    // A client of its own, so that nothing is remembered from the turn before.
+    let mut driver = Driver::start(node.bootstrap())?;
+    if turn > 0 {
+        everything_is_there(&mut driver, turn, records)?;
+    }
+    write_more(&mut driver, turn)?;
+    everything_is_there(&mut driver, turn + 1, records + RECORDS)
 }
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
