@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_log::{AppendOrigin, FsStorage, LogConfig, PartitionLog, Storage};
+use ottla_log::{
+    AppendOrigin, FsStorage, LogConfig, OpenInfo, PartitionLog, Storage, UnrecoveredLog,
+};
 use ottla_record::{BatchBuilder, Compression};
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid, WallTime};
 
@@ -72,7 +74,34 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         flushing.as_secs_f64() * 1e3,
         each(reading, reads)
     );
+    let log = recover(&storage, log, config)?;
     let gone = log.delete(Uuid([0; 16]))?;
     storage.remove_dir_all(&gone)?;
     Ok(())
+}
+
+/// Opens the log as after a crash.
+fn recover(
+    storage: &Arc<FsStorage>,
+    log: PartitionLog<FsStorage>,
+    config: Arc<LogConfig>,
+) -> Result<PartitionLog<FsStorage>, Box<dyn std::error::Error>> {
+    let info = OpenInfo {
+        partition: log.topic_partition().clone(),
+        topic_id: None,
+        clean: false,
+        recovery_point: Offset(0),
+        log_start: Offset(0),
+        config,
+        accept_damage: false,
+        now: WallTime::from_millis(1),
+    };
+    let dir = log.dir().to_path_buf();
+    drop(log);
+    let start = Instant::now();
+    let (log, report) = UnrecoveredLog::open(Arc::clone(storage), dir, info)?.recover()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = report.checked_bytes as f64 / seconds / 1e9;
+    println!("recovery checked {rate:.2} GB/s, {seconds:.3} s");
+    Ok(log)
 }

@@ -195,13 +195,9 @@ impl<S: Storage> Recovery<S> {
         let damage = loop {
             match walk.next().map_err(fail)? {
                 None => break None,
-                Some(Ok(batch)) => {
-                    let header = batch.header();
-                    segment.note(
-                        header,
-                        batch.bytes().len() as u64,
-                        info.config.index_interval_bytes,
-                    );
+                Some(Ok(header)) => {
+                    let len = header.total_len() as u64;
+                    segment.note(&header, len, info.config.index_interval_bytes);
                     if let Some(epoch) = header.leader_epoch {
                         epochs.assign(epoch, header.base_offset);
                     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_record::format::{HEADER_LEN, OVERHEAD, PREFIX_LEN};
-use ottla_record::{Batch, BatchError, BatchHeader, batch_len};
+use ottla_record::{Batch, BatchError, BatchHeader, batch_len, check_crc};
 use ottla_types::Offset;
 
 use crate::error::ReadError;
@@ -113,15 +113,17 @@ pub(crate) struct CheckedWalk<'a, F> {
     end: u64,
     next_offset: Offset,
     offset_limit: Offset,
-    buffer: BytesMut,
+    // What was read; `used` bytes of it lie before `position`.
+    buffer: Vec<u8>,
+    used: usize,
 }
 
 impl<'a, F: StorageFile> CheckedWalk<'a, F> {
     /// Starts at the first byte of the segment whose base offset is `base`.
     pub(crate) fn new(file: &'a F, base: Offset, len: u64) -> Self {
         let offset_limit = base.plus(i32::MAX.unsigned_abs().into());
-        let buffer = BytesMut::new();
-        Self { file, position: 0, end: len, next_offset: base, offset_limit, buffer }
+        let (buffer, used) = (Vec::new(), 0);
+        Self { file, position: 0, end: len, next_offset: base, offset_limit, buffer, used }
     }
 
     /// Where the next batch begins, and after an error where the damage is.
@@ -134,14 +136,14 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
         self.next_offset
     }
 
-    /// The next batch, checked; `None` at the end; the inner error is damage at
-    /// [`CheckedWalk::position`].
-    pub(crate) fn next(&mut self) -> std::io::Result<Option<Result<Batch, BatchError>>> {
+    /// Header of the next batch, which was checked as a whole; `None` at the end; the inner error
+    /// is damage at [`CheckedWalk::position`].
+    pub(crate) fn next(&mut self) -> std::io::Result<Option<Result<BatchHeader, BatchError>>> {
         if self.position >= self.end {
             return Ok(None);
         }
         self.fill(PREFIX_LEN)?;
-        let len = match batch_len(&self.buffer) {
+        let len = match batch_len(self.ahead()) {
             Ok(len) => len,
             Err(error) => return Ok(Some(Err(error))),
         };
@@ -150,27 +152,31 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
             return Ok(Some(Err(BatchError::Truncated { needed: len, remaining })));
         }
         self.fill(len)?;
-        let bytes = Bytes::copy_from_slice(self.buffer.get(..len).unwrap_or_default());
-        let batch = match Batch::parse_checked(bytes) {
-            Ok(batch) => batch,
+        let header = match checked_header(self.ahead().get(..len).unwrap_or_default()) {
+            Ok(header) => header,
             Err(error) => return Ok(Some(Err(error))),
         };
-        let header = batch.header();
         if header.base_offset < self.next_offset || header.last_offset() > self.offset_limit {
             return Ok(Some(Err(BatchError::BaseOffset(header.base_offset.to_wire()))));
         }
         self.next_offset = header.next_offset();
         self.position += len as u64;
-        let _ = self.buffer.split_to(len);
-        Ok(Some(Ok(batch)))
+        self.used += len;
+        Ok(Some(Ok(header)))
+    }
+
+    fn ahead(&self) -> &[u8] {
+        self.buffer.get(self.used..).unwrap_or_default()
     }
 
     // Brings at least `len` bytes into the buffer, or all that the file has.
     fn fill(&mut self, len: usize) -> std::io::Result<()> {
-        if self.buffer.len() >= len {
+        let have = self.ahead().len();
+        if have >= len {
             return Ok(());
         }
-        let have = self.buffer.len();
+        self.buffer.copy_within(self.used.., 0);
+        self.used = 0;
         let from = self.position + have as u64;
         let rest = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
         let want = len.saturating_sub(have).max(CHECK_CHUNK).min(rest);
@@ -180,6 +186,12 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
         self.buffer.truncate(have + read);
         Ok(())
     }
+}
+
+// The checksum comes before any field behind it is believed.
+fn checked_header(batch: &[u8]) -> Result<BatchHeader, BatchError> {
+    check_crc(batch)?;
+    BatchHeader::parse(batch)
 }
 
 /// Looks for a whole, undamaged batch with an offset of `at_least` or more anywhere behind
@@ -208,7 +220,7 @@ pub(crate) fn find_batch_after<F: StorageFile>(
             }
             let mut batch = vec![0; header.total_len()];
             let read = read_full(file, &mut batch, position)?;
-            if read == batch.len() && Batch::parse_checked(batch.into()).is_ok() {
+            if read == batch.len() && checked_header(&batch).is_ok() {
                 return Ok(Some(position));
             }
         }
