@@ -25,7 +25,8 @@ pub use bootstrap::{Bootstrap, BootstrapError};
 pub use generated::MetadataRecord;
 pub use image::{
     ApplyError, BrokerRegistration, Changed, ClusterImage, ConfigKind, ConfigResource,
-    ControllerRegistration, Endpoint, ImageDelta, KeptKey, LeaderRecovery, PartitionDelta,
-    PartitionState, PartitionView, QuotaEntity, ReplicaProblem, SecurityProtocol, TopicImage,
+    ControllerRegistration, Endpoint, ImageDelta, ImageHash, KeptKey, LeaderRecovery,
+    PartitionDelta, PartitionState, PartitionView, QuotaEntity, ReplicaProblem, SecurityProtocol,
+    TopicImage,
 };
 pub use record::Record;

@@ -34,9 +34,13 @@ pub use request::{
     RegisterController, ReplaceConfigs, Request, Response, Token, TopicLayers, TopicSelector,
     UpdateFeatures,
 };
-pub use snapshots::SnapshotTrigger;
+pub use snapshots::{ByteCount, SnapshotTrigger};
 
 use crate::features::{VersionRange, supported_features};
+
+/// Where a controller's chance comes from; draw it from the system's randomness, because topic ids
+/// must not repeat.
+pub type Seed = [u64; 4];
 
 /// What a controller is told once.
 #[derive(Clone, Debug)]
@@ -62,12 +66,12 @@ pub struct ControllerConfig {
     /// Features that this controller supports.
     pub features: BTreeMap<String, VersionRange>,
     /// Where its chance comes from: topic ids and placement.
-    pub seed: [u64; 4],
+    pub seed: Seed,
 }
 
 impl ControllerConfig {
     /// Kafka's defaults for a node of this cluster.
-    pub fn new(node_id: NodeId, cluster_id: impl Into<String>, seed: [u64; 4]) -> Self {
+    pub fn new(node_id: NodeId, cluster_id: impl Into<String>, seed: Seed) -> Self {
         Self {
             node_id,
             cluster_id: cluster_id.into(),

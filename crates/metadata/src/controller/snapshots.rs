@@ -7,24 +7,27 @@ use std::time::Duration;
 
 use ottla_types::MonoTime;
 
+/// A number of bytes.
+pub type ByteCount = u64;
+
 /// Counts towards the next snapshot.
 #[derive(Clone, Debug)]
 pub struct SnapshotTrigger {
-    bytes_max: u64,
+    bytes_max: ByteCount,
     age_max: Option<Duration>,
-    bytes: u64,
+    bytes: ByteCount,
     last: MonoTime,
 }
 
 impl SnapshotTrigger {
     /// `bytes_max` is `metadata.log.max.record.bytes.between.snapshots` (20 MiB), `age_max` is
     /// `metadata.log.max.snapshot.interval.ms` (1 h; `None` for never).
-    pub fn new(bytes_max: u64, age_max: Option<Duration>, now: MonoTime) -> Self {
+    pub fn new(bytes_max: ByteCount, age_max: Option<Duration>, now: MonoTime) -> Self {
         Self { bytes_max, age_max, bytes: 0, last: now }
     }
 
     /// Notes that a batch of this size was applied.
-    pub fn applied(&mut self, bytes: u64) {
+    pub fn applied(&mut self, bytes: ByteCount) {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 

@@ -26,6 +26,7 @@ use ottla_types::{
 pub use broker::{BrokerRegistration, ControllerRegistration, Endpoint, SecurityProtocol};
 pub use delta::{Changed, ImageDelta, PartitionDelta};
 pub use error::ApplyError;
+pub use hash::ImageHash;
 pub use resource::{ConfigKind, ConfigResource, QuotaEntity};
 pub use topic::{LeaderRecovery, PartitionState, TopicImage};
 pub use view::{PartitionView, ReplicaProblem};
