@@ -1,7 +1,9 @@
 //! From arguments to an exit code.
 
-use clap::CommandFactory;
+use std::ffi::OsString;
 use std::io;
+
+use clap::{CommandFactory, Parser};
 
 use crate::args::StorageInfoArgs;
 use crate::args::{Cli, Command, DevArgs, ServerArgs, StorageCommand, StorageFormatArgs};
@@ -23,6 +25,28 @@ pub enum Local {
 }
 
 impl Cli {
+    /// Reads a command line, program name first. Without a command it is that of `server`:
+    /// `ottla a.properties --override k=v` is `ottla server a.properties --override k=v`.
+    ///
+    /// # Errors
+    /// What clap says about it; `exit` on the error prints it and ends with its code.
+    pub fn from_arguments<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString>,
+    {
+        let mut arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let of_server = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
+            let option = first.split('=').next().unwrap_or(first);
+            ["--override", "--strict", "--log-format"].contains(&option)
+                || first.ends_with(".properties")
+        });
+        if of_server {
+            arguments.insert(1, OsString::from("server"));
+        }
+        Self::try_parse_from(arguments)
+    }
+
     /// The command, if it is one for the binary and not for [`run`].
     pub fn local(&self) -> Option<Local> {
         match &self.command {

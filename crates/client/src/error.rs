@@ -40,7 +40,12 @@ pub enum ClientError {
     #[error(transparent)]
     Call(#[from] CallError),
     /// The broker does not offer the API in a version that this client speaks.
-    #[error("{peer} does not offer {api} in a version from {ours:?}; it has {theirs:?}")]
+    #[error(
+        "{peer} does not offer {api}{}, which this client speaks in versions {} to {}",
+        theirs.map(|(low, high)| format!(" but in versions {low} to {high}")).unwrap_or_default(),
+        ours.0,
+        ours.1
+    )]
     Unsupported {
         /// The broker.
         peer: HostPort,
