@@ -1,11 +1,12 @@
 //! `cargo xtask codegen`: writes the Rust of every message and record from the schema tables.
 //!
 //! Each crate owns the tables in its `schemas` folder and gets its code in `src/generated`, which
-//! is committed; `--check` fails when it is stale. The emitter is in [`emit`], the reader of the
+//! is committed; `--check` fails when it is stale. The emitter is in [`emit`] and [`rust`], the reader of the
 //! tables in testkit, the lists over all messages (API keys, record ids) in [`lists`].
 
 mod emit;
 mod lists;
+mod rust;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +64,7 @@ fn generate(messages: &[Message], list: Option<lists::List>) -> Result<BTreeMap<
     );
     let mut exports = String::new();
     for message in messages {
-        let module = emit::snake(&message.name);
+        let module = rust::snake(&message.name);
         files.insert(format!("{module}.rs"), format(&emit::module(message))?);
         root.push_str(&format!("pub mod {module};\n"));
         exports.push_str(&format!("pub use {module}::{};\n", message.name));

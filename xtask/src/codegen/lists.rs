@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::emit::snake;
+use super::rust::snake;
 use ottla_testkit::schema::Message;
 
 /// Makes the name of a module and its text.
