@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use ottla_client::{
     Admin, ConsumedRecord, Consumer, ConsumerOptions, GroupConsumer, GroupOptions, OffsetSpec,
@@ -296,20 +298,9 @@ fn shown(record: &ConsumedRecord) -> Shown<'_> {
     }
 }
 
-/// RFC 4648, with padding.
+/// With padding, as JSON users expect it.
 pub(crate) fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4_usize {
-            let letter = usize::try_from(bits >> (18 - 6 * at) & 63).unwrap_or(0);
-            let letter = LETTERS.get(letter).copied().unwrap_or(b'=');
-            out.push(if group.len() < at { '=' } else { char::from(letter) });
-        }
-    }
-    out
+    STANDARD.encode(bytes)
 }
 
 /// How long one poll waits; Ctrl-C does not wait for it.
@@ -332,22 +323,6 @@ mod tests {
         for bad in ["", "x", "-", "@", "+x", "é"] {
             assert!(Begin::parse(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (plain, encoded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-        assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
     }
 
     #[test]

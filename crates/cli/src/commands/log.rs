@@ -247,6 +247,8 @@ pub(super) fn walk(
         let position = (len - walk.rest().len()) as u64;
         match walk.next() {
             None => break,
+            // Zeros are room that was reserved and not used.
+            Some(Err(_)) if walk.rest().iter().all(|byte| *byte == 0) => return Ok(damage),
             Some(Err(error)) => return Ok(Some(format!("at {position}: {error}"))),
             Some(Ok(batch)) => {
                 let checked = ottla_record::check_crc(batch.bytes());
@@ -257,7 +259,7 @@ pub(super) fn walk(
             }
         }
     }
-    // Zeros are room that was reserved and not used; anything else is a batch that was cut.
+    // What is left is a batch that was cut off.
     let rest = walk.rest();
     if damage.is_none() && rest.iter().any(|byte| *byte != 0) {
         let position = len - rest.len();
@@ -355,4 +357,76 @@ fn entries(data: &[u8], kind: FileKind) -> Vec<Entry> {
 
 fn int(bytes: &[u8]) -> i32 {
     bytes.first_chunk().map_or(0, |bytes| i32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_record::{BatchBuilder, Compression};
+    use ottla_testkit::Folder;
+    use ottla_types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+
+    fn segment() -> Vec<u8> {
+        let mut first = BatchBuilder::new(Compression::Zstd).base_offset(Offset(10)).producer(
+            ProducerId(7),
+            ProducerEpoch(0),
+            Sequence(3),
+        );
+        first.push_pair(Timestamp(1_000), Some(b"k"), Some(b"v"));
+        first.push_pair(Timestamp(1_001), None, Some(b"\xff"));
+        let mut second = BatchBuilder::new(Compression::None).base_offset(Offset(12));
+        second.push_pair(Timestamp(1_002), None, None);
+        [first.build().unwrap(), second.build().unwrap()].concat()
+    }
+
+    fn shown(name: &str, data: &[u8]) -> String {
+        let folder = Folder::new("dump").unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, data).unwrap();
+        let mut text = Text::default();
+        dump(&path, true).unwrap().text(&mut text);
+        // The folder and the size of compressed data are not what this is about.
+        text.into_string().replace(&folder.path().display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn batches_and_records_are_shown() {
+        let text = shown("0.log", &segment());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "DIR/0.log:");
+        assert!(lines[1].starts_with("  10-11 count 2 at 0 size "), "{text}");
+        assert!(lines[1].ends_with(" CreateTime 1001 zstd producer 7/0 sequence 3"), "{text}");
+        assert_eq!(
+            lines[2..4],
+            [
+                r#"    {"offset":10,"timestamp_ms":1000,"key":"k","value":"v"}"#,
+                r#"    {"offset":11,"timestamp_ms":1001,"key":null,"value_base64":"/w=="}"#
+            ]
+        );
+        assert!(lines[4].starts_with("  12-12 count 1 at "), "{text}");
+        assert_eq!(lines.len(), 6);
+    }
+
+    #[test]
+    fn damage_is_found_and_reserved_room_is_none() {
+        let whole = segment();
+        let with_room = [whole.clone(), vec![0; 100]].concat();
+        assert!(!shown("0.log", &with_room).contains("DAMAGED"));
+        let cut = shown("0.log", &whole[..whole.len() - 1]);
+        assert!(cut.contains("bytes that are no whole batch"), "{cut}");
+        let mut flipped = whole;
+        flipped[70] ^= 1;
+        let flipped = shown("0.log", &flipped);
+        assert!(flipped.contains("BAD CHECKSUM") && flipped.contains("DAMAGED: at 0"), "{flipped}");
+    }
+
+    #[test]
+    fn indexes_are_shown_without_their_empty_room() {
+        let entry =
+            |offset: i32, position: i32| [offset.to_be_bytes(), position.to_be_bytes()].concat();
+        let index = [entry(5, 4_096), entry(9, 8_192), vec![0; 80]].concat();
+        assert_eq!(shown("0.index", &index), "DIR/0.index:\n  +5 at 4096\n  +9 at 8192\n");
+        let time = [&1_000_i64.to_be_bytes()[..], &3_i32.to_be_bytes()].concat();
+        assert_eq!(shown("0.timeindex", &time), "DIR/0.timeindex:\n  1000 ms is +3\n");
+    }
 }
