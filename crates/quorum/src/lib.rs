@@ -64,7 +64,7 @@ pub use io::{
     VoterChangeError,
 };
 pub use logger::{LogLevel, RaftLogger};
-pub use open::{Disk, LogEnds, OpenError};
+pub use open::{Disk, LogEnds, OpenError, choose_snapshots};
 pub use peer::{MAX_PEER_MESSAGE, PeerEntry, PeerError, PeerId, PeerMessage, PeerSnapshot};
 pub use quorum::Quorum;
 pub use quorum_state::{QuorumState, QuorumStateError};

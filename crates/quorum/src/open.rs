@@ -32,10 +32,39 @@ pub struct Disk {
     pub quorum_state: Option<Bytes>,
     /// Ends of the recovered metadata log.
     pub log: LogEnds,
-    /// The newest complete snapshot, if there is one; `0-0` counts.
+    /// The newest complete snapshot that does not end beyond the log, if there is one; `0-0`
+    /// counts. State above the quorum is loaded from it and from the log behind it.
     pub snapshot: Option<SnapshotId>,
     /// What the control records in that snapshot and in the log behind it add up to.
     pub control: ControlState,
+    /// Complete snapshots that end beyond the log, with their own control records. A crash leaves
+    /// one if it took unsynced batches that the snapshot covers, or came while a leader's snapshot
+    /// was being installed; [`crate::Output::InstallSnapshot`] follows then. Others come from a
+    /// fetch that was not followed by an installation, and are left alone. A shell that only ever
+    /// has its own snapshots may put the newest into `snapshot` and `control` in any case.
+    pub ahead: Vec<(SnapshotId, ControlState)>,
+}
+
+impl Disk {
+    // Newest first.
+    fn ahead(&self) -> Vec<(SnapshotId, &ControlState)> {
+        let own = self.snapshot.map(|id| (id, &self.control));
+        let ahead = self.ahead.iter().map(|(id, control)| (*id, control));
+        let ahead = ahead.chain(own).filter(|(id, _)| id.end > self.log.end);
+        let mut ahead: Vec<_> = ahead.collect();
+        ahead.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+        ahead
+    }
+}
+
+/// Splits complete snapshots into the newest that does not end beyond the log, from which state
+/// is loaded, and those that do ([`Disk::ahead`]).
+pub fn choose_snapshots(
+    complete: impl IntoIterator<Item = SnapshotId>,
+    log_end: Offset,
+) -> (Option<SnapshotId>, Vec<SnapshotId>) {
+    let (behind, ahead): (Vec<_>, Vec<_>) = complete.into_iter().partition(|id| id.end <= log_end);
+    (behind.into_iter().max(), ahead)
 }
 
 /// Ends of the metadata log.
@@ -82,10 +111,13 @@ pub enum OpenError {
     },
     /// Another implementation has written here, and this node is not the only voter.
     #[error(
-        "the metadata log was written by another implementation since, and only a quorum of one \
-         voter can be taken over"
+        "the metadata log was written by another implementation since ({evidence}), and only a \
+         quorum of one voter can be taken over"
     )]
-    Adopt,
+    Adopt {
+        /// What tells so.
+        evidence: String,
+    },
 }
 
 /// How a node starts.
@@ -114,9 +146,11 @@ pub(crate) fn open(
     static_voters: &VoterSet,
     disk: &Disk,
 ) -> Result<Opened, OpenError> {
+    let disk = &known_epoch(disk);
     let quorum_state =
         disk.quorum_state.as_ref().map(|text| QuorumState::parse(text)).transpose()?;
-    let voters = disk.control.voters.clone().unwrap_or_else(|| static_voters.clone());
+    let named =
+        |control: &ControlState| control.voters.clone().unwrap_or_else(|| static_voters.clone());
     let state = disk.state.as_ref().map(StateFile::decode).transpose()?;
     let wal = disk.wal.as_ref().filter(|wal| !wal.is_empty()).map(read_wal).transpose()?;
     let mut opened = match state {
@@ -124,12 +158,12 @@ pub(crate) fn open(
         Some(state) if wal.as_ref().is_some_and(|wal| wal.generation > state.generation) => {
             return Err(OpenError::StateMissing);
         }
-        None => begin(disk, quorum_state.as_ref(), own, voters)?,
+        None => begin(disk, quorum_state.as_ref(), own, &named)?,
         Some(state) => {
             let epoch = quorum_state.as_ref().map(|state| state.epoch);
             match resume(state.clone(), wal, disk, epoch)? {
-                Some(opened) => Opened { voters, ..opened },
-                None => adopt(state, disk, quorum_state.as_ref(), own, voters)?,
+                Ok(opened) => Opened { voters: named(&opened.control), ..opened },
+                Err(evidence) => adopt(state, disk, quorum_state.as_ref(), own, &named, evidence)?,
             }
         }
     };
@@ -139,6 +173,14 @@ pub(crate) fn open(
     }
     learn_voters(&mut opened);
     Ok(opened)
+}
+
+// A log that was cut as far as a snapshot covers it may be empty; the snapshot knows its epoch.
+fn known_epoch(disk: &Disk) -> Disk {
+    let mut disk = disk.clone();
+    let covers = disk.snapshot.filter(|id| id.end > Offset::ZERO && id.end == disk.log.end);
+    disk.log.last_epoch = disk.log.last_epoch.or_else(|| covers.map(|id| id.epoch));
+    disk
 }
 
 /// Raft's number for this node: what it was, or what its key gets.
@@ -151,14 +193,15 @@ fn begin(
     disk: &Disk,
     quorum_state: Option<&QuorumState>,
     own: ReplicaKey,
-    voters: VoterSet,
+    named: &dyn Fn(&ControlState) -> VoterSet,
 ) -> Result<Opened, OpenError> {
-    let covered = disk.snapshot.is_some_and(|id| id.end > Offset::ZERO);
+    let covered = !disk.ahead().is_empty();
     if quorum_state.is_some() || disk.log.end > Offset::ZERO || covered {
-        return adopt(StateFile::default(), disk, quorum_state, own, voters);
+        let evidence = "there is no ottla-quorum.state".to_owned();
+        return adopt(StateFile::default(), disk, quorum_state, own, named, evidence);
     }
     let state = StateFile { generation: 1, ..StateFile::default() };
-    Ok(start(state, Vec::new(), LogPoint::default(), voters, disk))
+    Ok(start(state, Vec::new(), LogPoint::default(), named(&disk.control), &disk.control))
 }
 
 fn start(
@@ -166,7 +209,7 @@ fn start(
     entries: Vec<LogEntry>,
     applied: LogPoint,
     voters: VoterSet,
-    disk: &Disk,
+    control: &ControlState,
 ) -> Opened {
     Opened {
         state,
@@ -174,7 +217,7 @@ fn start(
         applied,
         last_write: 0,
         voters,
-        control: disk.control.clone(),
+        control: control.clone(),
         write_state: true,
         write_wal: true,
         install: None,
@@ -187,14 +230,18 @@ fn adopt(
     disk: &Disk,
     quorum_state: Option<&QuorumState>,
     own: ReplicaKey,
-    voters: VoterSet,
+    named: &dyn Fn(&ControlState) -> VoterSet,
+    evidence: String,
 ) -> Result<Opened, OpenError> {
+    let ahead = disk.ahead().first().copied();
+    let control = ahead.map_or(&disk.control, |(_, control)| control);
+    let voters = named(control);
     if !voters.is_only_voter(own) {
-        return Err(OpenError::Adopt);
+        return Err(OpenError::Adopt { evidence });
     }
-    let snapshot = disk.snapshot.filter(|id| id.end >= disk.log.end);
-    let end = snapshot.map_or(disk.log.end, |id| id.end);
-    let epoch = disk.log.last_epoch.max(snapshot.map(|id| id.epoch));
+    let install = ahead.map(|(id, _)| id);
+    let end = install.map_or(disk.log.end, |id| id.end);
+    let epoch = disk.log.last_epoch.max(install.map(|id| id.epoch));
     let voted = quorum_state.map(|state| state.epoch);
     let newest = epoch.max(voted).map_or(0, |epoch| u64::from(epoch.0));
     let last_term = epoch.map_or(0, |epoch| u64::from(epoch.0));
@@ -208,18 +255,17 @@ fn adopt(
         trimmed,
         ..old
     };
-    let install = snapshot.filter(|id| disk.log.end < id.end && id.end > Offset::ZERO);
-    let opened = start(state, Vec::new(), trimmed, voters, disk);
+    let opened = start(state, Vec::new(), trimmed, voters, control);
     Ok(Opened { install, adopted: true, ..opened })
 }
 
-// `None`: somebody else has written since.
+// The inner error is what tells that somebody else has written since.
 fn resume(
     state: StateFile,
     wal: Option<WalContents>,
     disk: &Disk,
     quorum_epoch: Option<LeaderEpoch>,
-) -> Result<Option<Opened>, OpenError> {
+) -> Result<Result<Opened, String>, OpenError> {
     let trimmed = state.trimmed;
     // A void or missing log comes from a crash between writing the state file and the log.
     let valid = wal.filter(|wal| wal.generation == state.generation);
@@ -233,31 +279,56 @@ fn resume(
         return Err(OpenError::WalStart { first: first.index, expected: trimmed.index + 1 });
     }
     let newest = disk.log.last_epoch.max(quorum_epoch);
-    if newest.is_some_and(|epoch| u64::from(epoch.0) > state.term) {
-        return Ok(None);
+    if let Some(newer) = newest.filter(|epoch| u64::from(epoch.0) > state.term) {
+        return Ok(Err(format!("epoch {newer} is newer than {}", state.term)));
     }
     let log = disk.log;
-    let interrupted = disk.snapshot.filter(|id| log.end < trimmed.end && id.end == trimmed.end);
-    if log.end < trimmed.end && interrupted.is_none() {
+    if let Some((id, control, point)) = install_again(disk, trimmed, &entries) {
+        let opened = start(state, entries, point, VoterSet::default(), control);
+        let write_wal = torn || missing;
+        return Ok(Ok(Opened {
+            last_write,
+            write_state: false,
+            write_wal,
+            install: Some(id),
+            ..opened
+        }));
+    }
+    if log.end < trimmed.end {
         return Err(OpenError::LogBehind { end: log.end, synced: trimmed.end });
     }
-    let applied = if log.end <= trimmed.end {
-        let same = log.end < trimmed.end || log.last_epoch.is_none_or(|e| Some(e) == trimmed.epoch);
-        same.then_some(trimmed)
+    let applied = if log.end == trimmed.end {
+        log.last_epoch.is_none_or(|e| Some(e) == trimmed.epoch).then_some(trimmed)
     } else {
         let last = entries.iter().find(|e| e.end == log.end && !e.batch.is_empty());
         let same = last.filter(|entry| Some(entry.epoch()) == log.last_epoch);
         same.map(|e| LogPoint { index: e.index, term: e.term, end: e.end, epoch: Some(e.epoch()) })
     };
-    let Some(applied) = applied else { return Ok(None) };
-    let opened = start(state, entries, applied, VoterSet::default(), disk);
-    Ok(Some(Opened {
-        last_write,
-        write_state: false,
-        write_wal: torn || missing,
-        install: interrupted,
-        ..opened
-    }))
+    let Some(applied) = applied else {
+        let (end, epoch) = (log.end, log.last_epoch);
+        return Ok(Err(format!("the log ends at {end} in {epoch:?}, where no entry does")));
+    };
+    let opened = start(state, entries, applied, VoterSet::default(), &disk.control);
+    Ok(Ok(Opened { last_write, write_state: false, write_wal: torn || missing, ..opened }))
+}
+
+// A snapshot beyond the log whose place among the entries is known: the one behind which the
+// write-ahead log was started, or one that was taken here of batches that the log then lost.
+fn install_again<'a>(
+    disk: &'a Disk,
+    trimmed: LogPoint,
+    entries: &[LogEntry],
+) -> Option<(SnapshotId, &'a ControlState, LogPoint)> {
+    let place = |(id, control): (SnapshotId, &'a ControlState)| {
+        let (end, epoch) = (id.end, Some(id.epoch));
+        if end == trimmed.end && epoch == trimmed.epoch {
+            return Some((id, control, trimmed));
+        }
+        let entry = entries.iter().find(|entry| entry.end == end && !entry.batch.is_empty());
+        let entry = entry.filter(|entry| Some(entry.epoch()) == epoch)?;
+        Some((id, control, LogPoint { index: entry.index, term: entry.term, end, epoch }))
+    };
+    disk.ahead().into_iter().find_map(place)
 }
 
 // Voter changes that are in the metadata log but were not yet in the state file.

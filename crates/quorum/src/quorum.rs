@@ -168,6 +168,10 @@ impl Quorum {
         let wal_bytes = opened.entries.iter().map(|entry| entry.batch.len()).sum();
         let mut outputs = VecDeque::new();
         outputs.extend(opened.install.map(Output::InstallSnapshot));
+        if opened.adopted {
+            // From now on nothing but the metadata log holds these batches.
+            outputs.push_back(Output::SyncLog(opened.applied.end));
+        }
         let mut quorum = Self {
             config,
             own,
@@ -190,7 +194,7 @@ impl Quorum {
             fetch: None,
             fetched: None,
             installing: None,
-            syncing: false,
+            syncing: opened.adopted,
             snapshot_asked: false,
             history: BTreeMap::new(),
             observers: Observers::default(),
@@ -270,6 +274,9 @@ impl Quorum {
     }
 
     fn tick(&mut self) {
+        if self.installs() {
+            return;
+        }
         let raft = &mut self.raw.raft;
         let patience = match raft.state {
             StateRole::Leader => None,
@@ -352,7 +359,16 @@ impl Quorum {
         if let Some(ready) = in_flight.ready {
             self.raw.on_persist_ready(ready);
         }
+        if let Some(index) = in_flight.installs {
+            self.raw.advance_apply_to(index);
+        }
         self.send_all(in_flight.held);
+    }
+
+    /// Whether a snapshot is on its way to the disk. Raft cannot stand for election then, because
+    /// it would look for entries between those it applied and the snapshot.
+    pub(crate) fn installs(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.installs.is_some())
     }
 
     /// Whether the directory was taken over from another implementation at the start.

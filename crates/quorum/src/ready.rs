@@ -24,6 +24,8 @@ use prost::Message as _;
 pub(crate) struct InFlight {
     pub(crate) persist: u64,
     pub(crate) ready: Option<u64>,
+    /// Index of the snapshot that is being installed, if one is.
+    pub(crate) installs: Option<u64>,
     /// Messages that promise what is being written.
     pub(crate) held: Vec<Message>,
 }
@@ -103,7 +105,9 @@ impl Quorum {
             return;
         }
         let persist = self.push_persist(writes);
-        self.in_flight = Some(InFlight { persist, ready, held });
+        let installs = self.raw.raft.raft_log.applied < self.state.trimmed.index;
+        let installs = installs.then_some(self.state.trimmed.index);
+        self.in_flight = Some(InFlight { persist, ready, installs, held });
     }
 
     fn changed_quorum_state(&self) -> Option<QuorumState> {

@@ -5,6 +5,7 @@
 //! and a log line, not in an abort. A message that names a snapshot is kept back until the
 //! snapshot has been fetched.
 
+use raft::StateRole;
 use raft::eraftpb::{Message, MessageType};
 
 use ottla_types::Offset;
@@ -42,6 +43,7 @@ impl Quorum {
                 self.check_index(message.term, message.index)?;
             }
             MessageType::MsgRequestVoteResponse => self.note_vote(from, message),
+            MessageType::MsgTimeoutNow if self.installs() => return Ok(()),
             _ => {}
         }
         let answers = matches!(
@@ -143,11 +145,14 @@ impl Quorum {
             let _ = self.raw.step(raft);
             return Ok(());
         }
-        // The leader lives, which is all that raft is told for now.
-        let mut heartbeat =
-            Message { from: raft.from, to: raft.to, term: raft.term, ..Message::default() };
-        heartbeat.set_msg_type(MessageType::MsgHeartbeat);
-        let _ = self.raw.step(heartbeat);
+        // The leader lives, which is all that raft is told for now. It is not answered: the leader
+        // would name the snapshot again at once, and for ever.
+        let raft_core = &mut self.raw.raft;
+        if raft.term > raft_core.term || raft_core.state != StateRole::Follower {
+            raft_core.become_follower(raft.term, raft.from);
+        }
+        raft_core.leader_id = raft.from;
+        raft_core.election_elapsed = 0;
         if log_busy(self) {
             return Ok(());
         }

@@ -34,6 +34,7 @@ fn a_directory_that_java_formatted_and_wrote_is_adopted() {
         "start\ncrash\nstart",
         "\
 start
+  sync the log up to 5
   epoch 5 is led by 1
   persist 1: state 1: term 5 vote 2 behind 5 at 5; quorum-state epoch 5 leader Some(1); new wal 6@5 5..5 7@5 5..6
   append 5..6 epoch 5 LeaderChange(1)
@@ -58,6 +59,7 @@ fn a_directory_comes_back_from_java() {
         "start",
         "\
 start
+  sync the log up to 8
   epoch 3 is led by 1
   persist 1: state 2: term 3 vote 2 behind 8 at 8; quorum-state epoch 3 leader Some(1); new wal 9@3 8..8 10@3 8..9
   append 8..9 epoch 3 LeaderChange(1)
@@ -85,7 +87,7 @@ fn only_a_sole_voter_adopts() {
         "start",
         "\
 start
-  refused: the metadata log was written by another implementation since, and only a quorum of one voter can be taken over
+  refused: the metadata log was written by another implementation since (there is no ottla-quorum.state), and only a quorum of one voter can be taken over
 ",
     );
 }
@@ -113,6 +115,7 @@ fn java_may_have_cut_the_log_behind_a_snapshot() {
         "\
 start
   InstallSnapshot(SnapshotId { end: Offset(40), epoch: LeaderEpoch(3) })
+  sync the log up to 40
   epoch 4 is led by 1
   persist 1: state 1: term 4 vote 2 behind 40 at 40; quorum-state epoch 4 leader Some(1); new wal 41@4 40..40 42@4 40..41
   append 40..41 epoch 4 LeaderChange(1)

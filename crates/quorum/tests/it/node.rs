@@ -37,7 +37,15 @@ impl Files {
         }
         let snapshot = self.snapshot.as_ref().map(|(id, _)| *id);
         let (state, wal) = (self.state.clone(), self.wal.clone());
-        Disk { state, wal, quorum_state: self.quorum_state.clone(), log, snapshot, control }
+        Disk {
+            state,
+            wal,
+            quorum_state: self.quorum_state.clone(),
+            log,
+            snapshot,
+            control,
+            ahead: Vec::new(),
+        }
     }
 
     fn write(&mut self, write: &FileWrite) {
@@ -152,6 +160,7 @@ impl Node {
             "lose-log" => {
                 self.files.log.truncate(usize::try_from(number()).unwrap());
             }
+            "snapshot" => self.snapshot(),
             "upgrade" => {
                 let change = VoterChange::Upgrade(dynamic_voters(&[1]));
                 let asked = self.quorum.as_mut().unwrap().change_voters(self.now, change);
@@ -167,6 +176,16 @@ impl Node {
 
     fn say(&mut self, line: &str) {
         writeln!(self.text, "  {line}").unwrap();
+    }
+
+    fn snapshot(&mut self) {
+        let quorum = self.quorum.as_ref().unwrap();
+        let (end, epoch) = (quorum.high_watermark(), quorum.epoch());
+        let id = SnapshotId { end, epoch };
+        let control = quorum.control();
+        let bytes = SnapshotBuilder::new(id, self.now.wall, Timestamp(0), control).finish();
+        self.files.snapshot = Some((id, bytes));
+        self.input(Input::SnapshotWritten(id));
     }
 
     fn propose(&mut self, count: u64) {

@@ -143,6 +143,25 @@ start
 }
 
 #[test]
+fn a_snapshot_outlives_the_batches_that_it_covers() {
+    let mut node = Node::new(static_voters(&[1]));
+    node.run("start\npropose 2\npropose 3\nsnapshot\npropose 1\ncrash\nlose-log 1");
+    check(
+        &mut node,
+        "start",
+        "\
+start
+  InstallSnapshot(SnapshotId { end: Offset(6), epoch: LeaderEpoch(1) })
+  epoch 2 is led by 1
+  persist 1: state 1: term 2 vote 2 behind 0 at 0; quorum-state epoch 2 leader Some(1); wal 6@2 7..7 7@2 7..8
+  append 6..7 epoch 1
+  append 7..8 epoch 2 LeaderChange(1)
+  became leader of 2
+",
+    );
+}
+
+#[test]
 fn the_write_ahead_log_is_trimmed_once_the_log_is_synced() {
     let mut node = Node::new(static_voters(&[1]));
     node.config.trim_from = 600;
