@@ -6,7 +6,9 @@
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
 mod driver;
+pub mod dynamic;
 mod raw;
+pub mod script;
 mod setup;
 
 pub use driver::{Driver, Refused};

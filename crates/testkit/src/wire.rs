@@ -126,11 +126,13 @@ impl Shape<'_> {
         self.named(&self.message.name)
     }
 
-    fn named(&self, name: &str) -> &Struct {
+    /// The struct with this name; a table that names a missing one is broken.
+    pub fn named(&self, name: &str) -> &Struct {
         self.message.find(name).expect("the parser checked that the struct is there")
     }
 
-    fn flexible(self) -> bool {
+    /// Whether this version has the flexible form (KIP-482).
+    pub fn flexible(self) -> bool {
         self.message.flexible.contains(self.version)
     }
 
@@ -143,11 +145,13 @@ impl Shape<'_> {
         inner.fields.iter().zip(values)
     }
 
-    fn has(self, field: &Field) -> bool {
+    /// Whether this version has the field.
+    pub fn has(self, field: &Field) -> bool {
         field.versions.contains(self.version)
     }
 
-    fn tag(self, field: &Field) -> Option<u32> {
+    /// The field's tag, where it is a tagged field of this version.
+    pub fn tag(self, field: &Field) -> Option<u32> {
         let (tag, versions) = field.tag?;
         (self.has(field) && versions.contains(self.version)).then_some(tag)
     }
@@ -160,7 +164,7 @@ impl Shape<'_> {
     }
 
     /// The default of a field: what it has in versions that lack it.
-    fn default_of(self, field: &Field) -> Value {
+    pub fn default_of(self, field: &Field) -> Value {
         let text = field.default.as_deref().map(|text| text.trim_matches('"'));
         if text == Some("null")
             || (field.ty == Type::Plain("records") && !field.nullable.is_empty())

@@ -1,0 +1,119 @@
+//! The same request bytes to Apache Kafka 4.3.1 and to Ottla, answers compared field by field.
+//!
+//! `script.txt` is what is asked, `allowed.txt` names every field that may differ, with its reason. A line of
+//! it that allows nothing any more is a failure too.
+#![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use ottla_conformance::ensure_java;
+use ottla_conformance::script::{self, Side, differences};
+use ottla_testkit::{Kind, Node, NodeOptions};
+
+const SCRIPT: &str = include_str!("script.txt");
+const ALLOWED: &str = include_str!("allowed.txt");
+
+/// A field that may differ.
+struct Allowed {
+    api: &'static str,
+    path: &'static str,
+    used: bool,
+}
+
+#[test]
+fn answers_are_kafkas() -> Result<()> {
+    ensure_java!();
+    let options = NodeOptions::default()
+        .with("ottla.produce.validation", "records")
+        .with("auto.create.topics.enable", "false");
+    let kafka = Node::start(Kind::Kafka, options.clone())?;
+    let ottla = Node::start(Kind::target(), options)?;
+    let mut sides = (Side::connect(&kafka)?, Side::connect(&ottla)?);
+    let offered = offered_versions(&mut sides.0)?;
+    let mut allowed = parse_allowed()?;
+    let mut found = Vec::new();
+    let mut compared = 0;
+    for step in script::parse(SCRIPT)? {
+        for version in step.versions.clone() {
+            if !offered
+                .get(&step.api.key())
+                .is_some_and(|(low, high)| (*low..=*high).contains(&version))
+            {
+                continue;
+            }
+            let context = || format!("line {}: {} version {version}", step.line, step.api);
+            let left =
+                sides.0.execute(&step, version).with_context(|| format!("Kafka, {}", context()))?;
+            let right = sides.1.execute(&step, version);
+            let right = right.with_context(|| format!("Ottla, {}\n{}", context(), ottla.tail()))?;
+            compared += 1;
+            for (path, left, right) in differences(&left, &right) {
+                if !allow(&mut allowed, step.api.name(), &path) {
+                    found.push(format!("{}: {path}: Kafka {left}, Ottla {right}", context()));
+                }
+            }
+        }
+    }
+    println!("{compared} answers compared");
+    ensure!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
+    let idle: Vec<String> =
+        allowed.iter().filter(|a| !a.used).map(|a| format!("{} {}", a.api, a.path)).collect();
+    ensure!(idle.is_empty() || Kind::target() == Kind::Kafka, "allowed but equal: {idle:?}");
+    Ok(())
+}
+
+/// What Kafka offers decides which versions are asked; ours may know newer ones.
+fn offered_versions(kafka: &mut Side) -> Result<BTreeMap<i16, (i16, i16)>> {
+    let steps = script::parse("ApiVersions 0")?;
+    let answer = kafka.execute(&steps[0], 0)?;
+    let mut offered = BTreeMap::new();
+    for api in answer["apiKeys"].as_array().into_iter().flatten() {
+        let number =
+            |name: &str| api[name].as_i64().and_then(|n| i16::try_from(n).ok()).context("number");
+        offered.insert(number("apiKey")?, (number("minVersion")?, number("maxVersion")?));
+    }
+    Ok(offered)
+}
+
+/// Lines `API PATH: REASON`; `*` stands for anything.
+fn parse_allowed() -> Result<Vec<Allowed>> {
+    let lines = ALLOWED.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
+    lines
+        .map(|line| {
+            let (field, reason) = line.split_once(": ").with_context(|| line.to_string())?;
+            let (api, path) = field.split_once(' ').with_context(|| line.to_string())?;
+            ensure!(reason.len() > 10, "no reason: {line}");
+            Ok(Allowed { api, path, used: false })
+        })
+        .collect()
+}
+
+fn allow(allowed: &mut [Allowed], api: &str, path: &str) -> bool {
+    let fits = allowed.iter_mut().find(|a| (a.api == "*" || a.api == api) && matches(a.path, path));
+    fits.is_some_and(|a| {
+        a.used = true;
+        true
+    })
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = path.strip_prefix(first) else { return false };
+    let mut last = None;
+    for part in parts {
+        last = Some(part);
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    last.map_or(rest.is_empty(), |part| part.is_empty() || path.ends_with(part))
+}
+
+#[test]
+fn a_star_stands_for_anything() {
+    assert!(matches("a[*].b", "a[x].b") && matches("*.len", "topics.len") && matches("a", "a"));
+    assert!(!matches("a[*].b", "a[x].c") && !matches("a", "ab") && matches("a*", "ab"));
+}
