@@ -122,7 +122,7 @@ impl Quorum {
                 let end = Some(leading.next);
                 return ReplicaView { key, end, last_fetch: now, last_caught_up: now };
             }
-            let matched = self.raw.raft.prs().get(id.get()).map(|progress| progress.matched);
+            let matched = self.raw.raft.prs().get(id.to_wire()).map(|progress| progress.matched);
             let known = leading.peers.get(&id);
             let matched = matched.filter(|_| known.is_some());
             ReplicaView {

@@ -85,7 +85,7 @@ impl LogEntry {
     ///
     /// # Errors
     /// The batch is damaged, or belongs elsewhere.
-    pub fn place(
+    pub(crate) fn place(
         (index, term): (u64, u64),
         base: Offset,
         kind: EntryKind,
@@ -155,7 +155,7 @@ struct ConfChange {
 
 fn change(entry: &mut Entry, change_type: i32, id: RaftId, batch: &Bytes) {
     entry.set_entry_type(EntryType::EntryConfChange);
-    entry.data = ConfChange { change_type, node_id: id.get() }.encode_to_vec().into();
+    entry.data = ConfChange { change_type, node_id: id.to_wire() }.encode_to_vec().into();
     entry.context = batch.clone();
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn kind_of(entry: &Entry) -> Option<(EntryKind, Bytes)> {
         EntryType::EntryNormal => Some((EntryKind::Batch, entry.data.clone())),
         EntryType::EntryConfChange => {
             let change = ConfChange::decode(entry.data.clone()).ok()?;
-            let id = RaftId::new(change.node_id)?;
+            let id = RaftId::from_wire(change.node_id)?;
             let kind = match change.change_type {
                 ADD_NODE => EntryKind::AddVoter(id),
                 REMOVE_NODE => EntryKind::RemoveVoter(id),

@@ -16,12 +16,12 @@ pub struct RaftId(u64);
 
 impl RaftId {
     /// A number from outside; 0 means "nobody" to raft and is none.
-    pub fn new(raw: u64) -> Option<Self> {
+    pub fn from_wire(raw: u64) -> Option<Self> {
         (raw != 0).then_some(Self(raw))
     }
 
     /// The number.
-    pub fn get(self) -> u64 {
+    pub fn to_wire(self) -> u64 {
         self.0
     }
 
@@ -189,19 +189,19 @@ mod tests {
         let nodes = [NodeId(0), NodeId(1)].map(ReplicaKey::of_node);
         let mut table = IdTable::initial(nodes);
         let id = table.find(ReplicaKey::new(NodeId(0), directory(9))).unwrap();
-        assert_eq!(id.get(), 1);
+        assert_eq!(id.to_wire(), 1);
         assert!(table.learn(id, ReplicaKey::new(NodeId(0), directory(9))));
         assert!(!table.learn(id, ReplicaKey::new(NodeId(0), directory(9))));
         assert_eq!(table.find(ReplicaKey::new(NodeId(0), directory(9))), Some(id));
         // Another disk of node 0 is somebody else now.
         let other = ReplicaKey::new(NodeId(0), directory(10));
         assert_eq!(table.find(other), None);
-        assert!(table.number_for(other).unwrap().get() >= 1 << 63);
+        assert!(table.number_for(other).unwrap().to_wire() >= 1 << 63);
     }
 
     #[test]
     fn nobody_is_not_a_number() {
-        assert_eq!(RaftId::new(0), None);
+        assert_eq!(RaftId::from_wire(0), None);
         assert_eq!(IdTable::default().number_for(ReplicaKey::of_node(NodeId(3))), None);
     }
 }

@@ -21,6 +21,16 @@ pub struct Now {
     pub wall: WallTime,
 }
 
+/// Where randomness starts; the same seed gives the same behaviour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+impl From<u64> for Seed {
+    fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 /// How a quorum node behaves.
 #[derive(Clone)]
 pub struct QuorumConfig {
@@ -40,7 +50,7 @@ pub struct QuorumConfig {
     /// `controller.quorum.election.backoff.max.ms`: upper bound of the random part of both.
     pub election_backoff_max: Duration,
     /// Where the random part comes from.
-    pub seed: u64,
+    pub seed: Seed,
     /// Bytes of the write-ahead log from which it is trimmed.
     pub trim_from: usize,
     /// Bytes that are kept for peers that lag; a peer that needs more gets a snapshot.
@@ -53,7 +63,12 @@ pub struct QuorumConfig {
 
 impl QuorumConfig {
     /// Kafka's timeouts, and our limits.
-    pub fn new(cluster_id: &str, own: ReplicaKey, static_voters: VoterSet, seed: u64) -> Self {
+    pub fn new(
+        cluster_id: &str,
+        own: ReplicaKey,
+        static_voters: VoterSet,
+        seed: impl Into<Seed>,
+    ) -> Self {
         Self {
             cluster_id: cluster_id.to_owned(),
             own,
@@ -62,7 +77,7 @@ impl QuorumConfig {
             fetch_timeout: Duration::from_secs(2),
             election_timeout: Duration::from_secs(1),
             election_backoff_max: Duration::from_secs(1),
-            seed,
+            seed: seed.into(),
             trim_from: 4 << 20,
             keep_for_peers: 64 << 20,
             uncommitted_max: 64 << 20,
@@ -77,7 +92,7 @@ pub enum Input {
     /// A message of a peer, as it came from the network; the error, if any, is for the log.
     Message(Bytes),
     /// All writes of [`Persist`] with this number are on disk.
-    Persisted(u64),
+    Persisted(PersistNumber),
     /// The metadata log is synced up to this offset ([`Output::SyncLog`]).
     LogSynced(Offset),
     /// A complete snapshot was written here.
@@ -150,11 +165,21 @@ pub enum Output {
     InstallSnapshot(SnapshotId),
 }
 
+/// Names one set of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PersistNumber(pub(crate) u64);
+
+impl std::fmt::Display for PersistNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Writes that must be on disk, in this order, before they are acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persist {
     /// Names the writes in [`Input::Persisted`].
-    pub number: u64,
+    pub number: PersistNumber,
     /// At least one.
     pub writes: Vec<FileWrite>,
 }

@@ -252,7 +252,7 @@ impl Quorum {
         let id = voter.key.directory.and_then(|_| self.state.ids.number_for(voter.key));
         let id = id.ok_or(VoterChangeError::NotFound(voter.key))?;
         self.seen.insert(id, voter.key);
-        self.conf_change(ConfChangeType::AddLearnerNode, id.get());
+        self.conf_change(ConfChangeType::AddLearnerNode, id.to_wire());
         let target = self.raw.raft.raft_log.last_index();
         let ticks_left = CATCH_UP_TICKS;
         let leading = self.leading.as_mut().expect("only a leader adds voters");
@@ -307,7 +307,7 @@ impl Quorum {
 
     /// Notes that a peer answered, and lets a joiner that caught up vote.
     pub(crate) fn peer_answered(&mut self, id: RaftId) {
-        let matched = self.raw.raft.prs().get(id.get()).map(|progress| progress.matched);
+        let matched = self.raw.raft.prs().get(id.to_wire()).map(|progress| progress.matched);
         let last = self.raw.raft.raft_log.last_index();
         let now = self.now.mono;
         let Some((leading, matched)) = self.leading.as_mut().zip(matched) else { return };
@@ -340,7 +340,7 @@ impl Quorum {
         };
         *ticks_left -= 1;
         if *ticks_left == 0 {
-            let (node, id) = (voter.key.node, id.get());
+            let (node, id) = (voter.key.node, id.to_wire());
             leading.change = None;
             self.done(Err(VoterChangeError::Timeout(node)));
             self.conf_change(ConfChangeType::RemoveNode, id);
@@ -352,7 +352,7 @@ impl Quorum {
     pub fn resign(&mut self, now: crate::Now) -> bool {
         self.now = now;
         let best = self.raw.raft.prs().iter();
-        let others = best.filter(|(id, _)| **id != self.own.get());
+        let others = best.filter(|(id, _)| **id != self.own.to_wire());
         let voters = others.filter(|(id, _)| self.raw.raft.prs().conf().voters().contains(**id));
         let best = voters.max_by_key(|(id, progress)| (progress.matched, **id));
         let Some(best) = best.map(|(id, _)| *id) else { return false };
@@ -366,7 +366,7 @@ impl Quorum {
     /// The last entry that every peer has; `None` without peers.
     pub(crate) fn slowest_peer(&self) -> Option<u64> {
         self.leading.as_ref()?;
-        let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != self.own.get());
+        let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != self.own.to_wire());
         peers.map(|(_, progress)| progress.matched).min()
     }
 }
@@ -382,7 +382,7 @@ fn supports(voter: &Voter) -> Result<(), VoterChangeError> {
 }
 
 fn single(kind: ConfChangeType, id: RaftId) -> ConfChange {
-    let mut change = ConfChange { node_id: id.get(), ..ConfChange::default() };
+    let mut change = ConfChange { node_id: id.to_wire(), ..ConfChange::default() };
     change.set_change_type(kind);
     change
 }

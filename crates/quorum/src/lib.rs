@@ -60,8 +60,8 @@ pub use describe::{QuorumView, ReplicaView, Role, Stats};
 pub use entry::{EntryError, EntryKind, LogEntry};
 pub use ids::{IdTable, RaftId, ReplicaKey};
 pub use io::{
-    Committed, FileWrite, Input, Now, Output, Persist, ProposeError, QuorumConfig, VoterChange,
-    VoterChangeError,
+    Committed, FileWrite, Input, Now, Output, Persist, PersistNumber, ProposeError, QuorumConfig,
+    Seed, VoterChange, VoterChangeError,
 };
 pub use logger::{LogLevel, RaftLogger};
 pub use open::{Disk, LogEnds, OpenError, choose_snapshots};
@@ -71,6 +71,4 @@ pub use quorum_state::{QuorumState, QuorumStateError};
 pub use snapshot::{Snapshot, SnapshotBuilder, SnapshotError, SnapshotId};
 pub use state_file::{LogPoint, StateFile, StateFileError};
 pub use voters::{Endpoint, KRaftVersion, Voter, VoterSet};
-pub use wal::{
-    WAL_HEADER_LEN, WalContents, WalError, encode_wal_header, encode_wal_write, read_wal,
-};
+pub use wal::{WAL_HEADER_LEN, WalContents, WalError, read_wal, read_wal_append};

@@ -236,8 +236,8 @@ impl PeerMessage {
             let (kind, batch) = kind_of(entry).expect("our own entries have known types");
             let (added, removed) = match kind {
                 EntryKind::Empty | EntryKind::Batch => (0, 0),
-                EntryKind::AddVoter(id) => (id.get(), 0),
-                EntryKind::RemoveVoter(id) => (0, id.get()),
+                EntryKind::AddVoter(id) => (id.to_wire(), 0),
+                EntryKind::RemoveVoter(id) => (0, id.to_wire()),
             };
             PeerEntry { index: entry.index, term: entry.term, added, removed, batch }
         });
@@ -264,7 +264,11 @@ impl PeerMessage {
 
 impl PeerEntry {
     pub(crate) fn entry_kind(&self) -> Result<EntryKind, PeerError> {
-        match (RaftId::new(self.added), RaftId::new(self.removed), self.batch.is_empty()) {
+        match (
+            RaftId::from_wire(self.added),
+            RaftId::from_wire(self.removed),
+            self.batch.is_empty(),
+        ) {
             (None, None, true) => Ok(EntryKind::Empty),
             (None, None, false) => Ok(EntryKind::Batch),
             (Some(id), None, false) => Ok(EntryKind::AddVoter(id)),
@@ -284,7 +288,7 @@ impl PeerSnapshot {
 
     pub(crate) fn table(&self) -> Result<IdTable, PeerError> {
         let pairs = self.ids.iter().map(|pair| {
-            let id = RaftId::new(pair.id).ok_or(PeerError::Field("raft id"))?;
+            let id = RaftId::from_wire(pair.id).ok_or(PeerError::Field("raft id"))?;
             Ok((id, replica(pair.node, &pair.directory)?))
         });
         Ok(IdTable::from_pairs(pairs.collect::<Result<Vec<_>, PeerError>>()?))
@@ -293,7 +297,7 @@ impl PeerSnapshot {
 
 impl PeerId {
     pub(crate) fn new((id, key): (RaftId, ReplicaKey)) -> Self {
-        Self { id: id.get(), node: key.node.0, directory: directory_bytes(key) }
+        Self { id: id.to_wire(), node: key.node.0, directory: directory_bytes(key) }
     }
 }
 

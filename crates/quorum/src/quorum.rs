@@ -16,7 +16,7 @@ use crate::control::ControlState;
 use crate::describe::Observers;
 use crate::entry::epoch_of;
 use crate::ids::{IdTable, RaftId, ReplicaKey};
-use crate::io::{FileWrite, Input, Now, Output, Persist, QuorumConfig};
+use crate::io::{FileWrite, Input, Now, Output, Persist, PersistNumber, QuorumConfig};
 use crate::lead::Leading;
 use crate::logger::logger;
 use crate::open::{Disk, OpenError, Opened, open, own_id};
@@ -113,7 +113,7 @@ impl Timing {
             jitter_ticks,
             fire_ticks,
             jitter: 0,
-            random: config.seed,
+            random: config.seed.0,
             deadline: None,
         };
         timing.draw();
@@ -304,7 +304,7 @@ impl Quorum {
         }
         if self.reported != (term, leader) {
             self.reported = (term, leader);
-            let leader = RaftId::new(leader).and_then(|id| self.state.ids.key(id));
+            let leader = RaftId::from_wire(leader).and_then(|id| self.state.ids.key(id));
             let leader = leader.map(|key| key.node);
             self.outputs.push_back(Output::LeaderChanged { epoch: epoch_of(term), leader });
         }
@@ -313,8 +313,8 @@ impl Quorum {
         }
         let raft = &self.raw.raft;
         let conf = raft.prs().conf();
-        let peers = raft.prs().iter().any(|(id, _)| *id != self.own.get());
-        let waits = if leads { peers } else { conf.voters().contains(self.own.get()) };
+        let peers = raft.prs().iter().any(|(id, _)| *id != self.own.to_wire());
+        let waits = if leads { peers } else { conf.voters().contains(self.own.to_wire()) };
         self.timing.deadline = match self.timing.deadline {
             _ if !waits => None,
             Some(deadline) => Some(deadline),
@@ -325,7 +325,7 @@ impl Quorum {
     /// Makes raft's voters exactly these. Raft takes one change at a time, and from nothing a
     /// joiner would count itself alone; here the set is always the full one from the log.
     pub(crate) fn set_conf_state(&mut self) {
-        let ids = |key| self.state.ids.find(key).expect("every voter has a number").get();
+        let ids = |key| self.state.ids.find(key).expect("every voter has a number").to_wire();
         let wanted: BTreeSet<u64> = self.voters.keys().map(ids).collect();
         let conf = self.raw.raft.prs().conf().to_conf_state();
         let current: BTreeSet<u64> = conf.get_voters().iter().copied().collect();
@@ -353,7 +353,7 @@ impl Quorum {
         self.raw.apply_conf_change(&change).expect("single changes are possible");
     }
 
-    fn persisted(&mut self, number: u64) {
+    fn persisted(&mut self, number: PersistNumber) {
         let in_flight = self.in_flight.take().expect("something is being written");
         assert_eq!(in_flight.persist, number, "writes are acknowledged in order");
         if let Some(ready) = in_flight.ready {
@@ -393,7 +393,7 @@ impl Quorum {
 
     /// The epoch's leader, if it is known.
     pub fn leader(&self) -> Option<ReplicaKey> {
-        RaftId::new(self.raw.raft.leader_id).and_then(|id| self.state.ids.key(id))
+        RaftId::from_wire(self.raw.raft.leader_id).and_then(|id| self.state.ids.key(id))
     }
 
     /// Committed voters.
@@ -412,9 +412,9 @@ impl Quorum {
     }
 
     /// Queues writes and returns their number.
-    pub(crate) fn push_persist(&mut self, writes: Vec<FileWrite>) -> u64 {
+    pub(crate) fn push_persist(&mut self, writes: Vec<FileWrite>) -> PersistNumber {
         self.last_persist += 1;
-        let number = self.last_persist;
+        let number = PersistNumber(self.last_persist);
         self.outputs.push_back(Output::Persist(Persist { number, writes }));
         number
     }
@@ -430,13 +430,13 @@ fn raw_node(config: &QuorumConfig, opened: &Opened, own: RaftId, timing: Timing)
     let voters = opened.voters.keys().map(ids).collect();
     let hard_state = HardState {
         term: opened.state.term,
-        vote: opened.state.vote.map_or(0, RaftId::get),
+        vote: opened.state.vote.map_or(0, RaftId::to_wire),
         commit: opened.applied.index,
         ..HardState::default()
     };
     let store = Store::new(opened.state.trimmed, opened.entries.clone(), hard_state, voters);
     let raft_config = Config {
-        id: own.get(),
+        id: own.to_wire(),
         election_tick: timing.follower_ticks,
         heartbeat_tick: HEARTBEAT_TICKS,
         // A range of one tick: raft would draw from a random number generator of its own.

@@ -9,7 +9,7 @@ use raft::{Ready, SnapshotStatus};
 
 use crate::entry::{EntryKind, LogEntry, epoch_of};
 use crate::ids::{IdTable, RaftId};
-use crate::io::{Committed, FileWrite, Output};
+use crate::io::{Committed, FileWrite, Output, PersistNumber};
 use crate::peer::{PeerId, PeerMessage, PeerSnapshot};
 use crate::quorum::Quorum;
 use crate::quorum_state::QuorumState;
@@ -22,7 +22,7 @@ use prost::Message as _;
 /// Writes on their way to the disk.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    pub(crate) persist: u64,
+    pub(crate) persist: PersistNumber,
     pub(crate) ready: Option<u64>,
     /// Index of the snapshot that is being installed, if one is.
     pub(crate) installs: Option<u64>,
@@ -48,7 +48,7 @@ impl Quorum {
         let installed = self.install(&ready);
         let entries = self.place(ready.take_entries());
         if let Some(hard_state) = ready.hs() {
-            let vote = RaftId::new(hard_state.vote);
+            let vote = RaftId::from_wire(hard_state.vote);
             if (self.state.term, self.state.vote) != (hard_state.term, vote) {
                 self.state.term = hard_state.term;
                 self.state.vote = vote;
@@ -115,11 +115,11 @@ impl Quorum {
         if self.state.term == 0 {
             return None;
         }
-        let leader = RaftId::new(raft.leader_id).and_then(|id| self.state.ids.key(id));
+        let leader = RaftId::from_wire(raft.leader_id).and_then(|id| self.state.ids.key(id));
         let voted = self.state.vote.and_then(|id| self.state.ids.key(id));
         let epoch = epoch_of(self.state.term);
         // As in Kafka, a leader's own vote is not worth mentioning.
-        let voted = voted.filter(|_| raft.leader_id != self.own.get());
+        let voted = voted.filter(|_| raft.leader_id != self.own.to_wire());
         let leader = leader.map(|key| key.node).filter(|_| raft.term == self.state.term);
         let voters = self.voters.keys().map(|key| key.node).collect();
         let current = QuorumState { epoch, leader, voted, voters };
@@ -257,7 +257,7 @@ impl Quorum {
         let (id, control) = self.installing.take().expect("raft was given this snapshot");
         let metadata = ready.snapshot().get_metadata();
         let voters = metadata.get_conf_state().get_voters().iter();
-        let voters = voters.filter_map(|id| RaftId::new(*id)).collect();
+        let voters = voters.filter_map(|id| RaftId::from_wire(*id)).collect();
         let (index, term) = (metadata.index, metadata.term);
         let point = LogPoint { index, term, end: id.end, epoch: Some(id.epoch) };
         self.raw.mut_store().install(StoredSnapshot { point, id, voters });
@@ -279,7 +279,7 @@ impl Quorum {
 
     pub(crate) fn send_all(&mut self, messages: Vec<Message>) {
         for message in messages {
-            let Some(to) = RaftId::new(message.to).and_then(|id| self.peer_key(id)) else {
+            let Some(to) = RaftId::from_wire(message.to).and_then(|id| self.peer_key(id)) else {
                 continue;
             };
             let names_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;

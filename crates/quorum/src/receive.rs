@@ -26,8 +26,8 @@ impl Quorum {
         if message.cluster_id != self.config.cluster_id {
             return Err(PeerError::Cluster(message.cluster_id.clone()));
         }
-        let from = RaftId::new(message.from).ok_or(PeerError::Field("sender"))?;
-        if message.to != self.own.get() || from == self.own {
+        let from = RaftId::from_wire(message.from).ok_or(PeerError::Field("sender"))?;
+        if message.to != self.own.to_wire() || from == self.own {
             return Err(PeerError::Receiver(format!("{:x}", message.to)));
         }
         if message.term == 0 || i32::try_from(message.term).is_err() {

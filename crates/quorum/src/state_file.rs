@@ -67,8 +67,8 @@ impl StateFile {
         out.put_u32(FORMAT);
         out.put_u64(self.generation);
         out.put_u64(self.term);
-        out.put_u64(self.vote.map_or(0, RaftId::get));
-        out.put_u64(self.own.map_or(0, RaftId::get));
+        out.put_u64(self.vote.map_or(0, RaftId::to_wire));
+        out.put_u64(self.own.map_or(0, RaftId::to_wire));
         out.put_u64(self.trimmed.index);
         out.put_u64(self.trimmed.term);
         out.put_u64(self.trimmed.end.0);
@@ -76,7 +76,7 @@ impl StateFile {
         let pairs: Vec<_> = self.ids.pairs().collect();
         out.put_u32(u32::try_from(pairs.len()).expect("few voters"));
         for (id, key) in pairs {
-            out.put_u64(id.get());
+            out.put_u64(id.to_wire());
             out.put_i32(key.node.to_wire());
             out.put_slice(&key.directory.unwrap_or_default().0.bytes());
         }
@@ -102,8 +102,8 @@ impl StateFile {
         let mut state = Self {
             generation: number(&mut reader, "generation")?,
             term: number(&mut reader, "term")?,
-            vote: RaftId::new(number(&mut reader, "vote")?),
-            own: RaftId::new(number(&mut reader, "own raft id")?),
+            vote: RaftId::from_wire(number(&mut reader, "vote")?),
+            own: RaftId::from_wire(number(&mut reader, "own raft id")?),
             trimmed: LogPoint {
                 index: number(&mut reader, "trimmed index")?,
                 term: number(&mut reader, "trimmed term")?,
@@ -115,7 +115,7 @@ impl StateFile {
         let replicas = reader.u32("replicas")?;
         let mut pairs = Vec::new();
         for _ in 0..replicas.min(MAX_REPLICAS) {
-            let id = RaftId::new(number(&mut reader, "raft id")?);
+            let id = RaftId::from_wire(number(&mut reader, "raft id")?);
             let node = NodeId::from_wire(reader.i32("node id")?);
             let directory = Uuid(reader.array16("directory id")?);
             let directory = Some(DirectoryId(directory)).filter(|id| !id.0.is_zero());
@@ -140,8 +140,8 @@ mod tests {
         StateFile {
             generation: 2,
             term: 9,
-            vote: RaftId::new(8),
-            own: RaftId::new(1),
+            vote: RaftId::from_wire(8),
+            own: RaftId::from_wire(1),
             trimmed: LogPoint { index: 40, term: 8, end: Offset(77), epoch: Some(LeaderEpoch(6)) },
             ids: IdTable::initial(keys),
         }

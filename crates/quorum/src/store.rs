@@ -155,7 +155,7 @@ impl Store {
 impl Storage for Store {
     fn initial_state(&self) -> raft::Result<RaftState> {
         let (hard_state, voters) = &self.initial;
-        let voters: Vec<u64> = voters.iter().map(|id| id.get()).collect();
+        let voters: Vec<u64> = voters.iter().map(|id| id.to_wire()).collect();
         Ok(RaftState::new(hard_state.clone(), ConfState::from((voters, Vec::new()))))
     }
 
@@ -206,7 +206,7 @@ impl Storage for Store {
             self.snapshot_wanted.store(true, Ordering::Relaxed);
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         };
-        let voters: Vec<u64> = stored.voters.iter().map(|id| id.get()).collect();
+        let voters: Vec<u64> = stored.voters.iter().map(|id| id.to_wire()).collect();
         // Raft refuses a snapshot that does not name its receiver.
         let receiver = (!voters.contains(&to)).then_some(to);
         let mut snapshot = Snapshot::default();

@@ -74,7 +74,7 @@ pub enum WalError {
 }
 
 /// The header of a new write-ahead log.
-pub fn encode_wal_header(generation: u64) -> Bytes {
+pub(crate) fn encode_wal_header(generation: u64) -> Bytes {
     let mut out = BytesMut::with_capacity(WAL_HEADER_LEN);
     out.put_slice(MAGIC);
     out.put_u32(FORMAT);
@@ -84,7 +84,7 @@ pub fn encode_wal_header(generation: u64) -> Bytes {
 }
 
 /// Encodes entries that are written, and synced, in one go; `write` counts the goes.
-pub fn encode_wal_write(write: u64, entries: &[LogEntry]) -> Bytes {
+pub(crate) fn encode_wal_write(write: u64, entries: &[LogEntry]) -> Bytes {
     let payload: usize = entries.iter().map(|entry| entry.batch.len()).sum();
     let fixed = PREFIX_LEN + FIXED_LEN + size_of::<u64>();
     let mut out = BytesMut::with_capacity(payload + entries.len() * fixed);
@@ -99,8 +99,8 @@ pub fn encode_wal_write(write: u64, entries: &[LogEntry]) -> Bytes {
         let (kind, id) = match entry.kind {
             EntryKind::Empty => (KIND_EMPTY, 0),
             EntryKind::Batch => (KIND_BATCH, 0),
-            EntryKind::AddVoter(id) => (KIND_ADD, id.get()),
-            EntryKind::RemoveVoter(id) => (KIND_REMOVE, id.get()),
+            EntryKind::AddVoter(id) => (KIND_ADD, id.to_wire()),
+            EntryKind::RemoveVoter(id) => (KIND_REMOVE, id.to_wire()),
         };
         out.put_i8(kind);
         out.put_u64(id);
@@ -123,8 +123,21 @@ pub fn encode_wal_write(write: u64, entries: &[LogEntry]) -> Bytes {
 /// # Errors
 /// The file cannot be trusted.
 pub fn read_wal(bytes: &Bytes) -> Result<WalContents, WalError> {
-    let mut contents = WalContents { generation: read_header(bytes)?, ..WalContents::default() };
-    let mut at = WAL_HEADER_LEN;
+    let generation = read_header(bytes)?;
+    Ok(WalContents { generation, ..read_writes(bytes, WAL_HEADER_LEN)? })
+}
+
+/// Reads what was handed out to be appended to a write-ahead log: records without a header.
+///
+/// # Errors
+/// As [`read_wal`].
+pub fn read_wal_append(bytes: &Bytes) -> Result<WalContents, WalError> {
+    read_writes(bytes, 0)
+}
+
+fn read_writes(bytes: &Bytes, start: usize) -> Result<WalContents, WalError> {
+    let mut contents = WalContents::default();
+    let mut at = start;
     // Records of the last write that are still to come.
     let mut left = 0;
     while at < bytes.len() {
@@ -194,7 +207,7 @@ fn read_body(body: Bytes) -> Result<Option<WalRecord>, DecodeError> {
     let term = reader.i64("term")?.cast_unsigned();
     let base = Offset(reader.i64("base offset")?.cast_unsigned());
     let kind = reader.i8("kind")?;
-    let id = RaftId::new(reader.i64("raft id")?.cast_unsigned());
+    let id = RaftId::from_wire(reader.i64("raft id")?.cast_unsigned());
     let kind = match (kind, id) {
         (KIND_EMPTY, None) => EntryKind::Empty,
         (KIND_BATCH, None) => EntryKind::Batch,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_quorum::{
     Committed, FileWrite, Input, LogEntry, Now, OpenError, Output, Persist, Quorum, QuorumConfig,
-    ReplicaKey, SnapshotBuilder, SnapshotId, StateFile, VoterSet, read_wal,
+    ReplicaKey, SnapshotBuilder, SnapshotId, StateFile, VoterSet, read_wal, read_wal_append,
 };
 use ottla_testkit::Random;
 use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp};
@@ -291,7 +291,7 @@ impl SimNode {
 fn stored(old: &SimDisk, write: &FileWrite) -> Option<Event> {
     let disk = old.id;
     let mut anew = false;
-    let wal = match write {
+    let contents = match write {
         FileWrite::State(bytes) => {
             let state = StateFile::decode(bytes).expect("it was just encoded");
             let epoch = u32::try_from(state.term).expect("terms are epochs");
@@ -301,14 +301,11 @@ fn stored(old: &SimDisk, write: &FileWrite) -> Option<Event> {
         FileWrite::NewWal(bytes) => {
             let generation = |wal| read_wal(wal).map(|wal| wal.generation).ok();
             anew = old.wal.as_ref().and_then(generation) != generation(bytes);
-            bytes.clone()
+            read_wal(bytes)
         }
-        FileWrite::Wal(bytes) => {
-            let header = ottla_quorum::encode_wal_header(0);
-            [header, bytes.clone()].concat().into()
-        }
+        FileWrite::Wal(bytes) => read_wal_append(bytes),
     };
-    let contents = read_wal(&wal).expect("it is whole up to a torn tail");
+    let contents = contents.expect("it is whole up to a torn tail");
     let whole = |entry: &&LogEntry| !entry.batch.is_empty();
     let batches = contents.entries.iter().filter(whole).map(|entry| BatchId::of(&entry.batch));
     Some(Event::Stored { disk, batches: batches.collect(), anew })

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_quorum::{
     Committed, Control, ControlState, Disk, FileWrite, Input, KRaftVersion, LogEnds, Now, Output,
     Persist, Quorum, QuorumConfig, QuorumState, ReplicaKey, Snapshot, SnapshotBuilder, SnapshotId,
-    StateFile, Voter, VoterChange, VoterSet, read_control, read_wal,
+    StateFile, Voter, VoterChange, VoterSet, WalContents, read_control, read_wal, read_wal_append,
 };
 use ottla_record::{Batch, BatchBuilder, Compression};
 use ottla_types::{DirectoryId, LeaderEpoch, MonoTime, NodeId, Offset, Timestamp, Uuid, WallTime};
@@ -274,16 +274,14 @@ fn show_write(write: &FileWrite) -> String {
             let state = QuorumState::parse(bytes).unwrap();
             format!("quorum-state epoch {} leader {:?}", state.epoch, state.leader.map(|id| id.0))
         }
-        FileWrite::NewWal(bytes) => format!("new wal{}", show_entries(bytes)),
+        FileWrite::NewWal(bytes) => format!("new wal{}", show_entries(&read_wal(bytes).unwrap())),
         FileWrite::Wal(bytes) => {
-            let header = ottla_quorum::encode_wal_header(0);
-            format!("wal{}", show_entries(&[header, bytes.clone()].concat().into()))
+            format!("wal{}", show_entries(&read_wal_append(bytes).unwrap()))
         }
     }
 }
 
-fn show_entries(bytes: &Bytes) -> String {
-    let contents = read_wal(bytes).unwrap();
+fn show_entries(contents: &WalContents) -> String {
     let entries = contents.entries.iter();
     entries.map(|e| format!(" {}@{} {}..{}", e.index, e.term, e.base, e.end)).collect()
 }
