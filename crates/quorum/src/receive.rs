@@ -98,6 +98,10 @@ impl Quorum {
 
     fn check_entries(&self, message: &PeerMessage) -> Result<(), PeerError> {
         let contradiction = |text: String| Err(PeerError::Contradiction(text));
+        if (message.index == 0) != (message.log_term == 0) {
+            // To raft, an entry that does not exist has term 0.
+            return Err(PeerError::Field("entry term"));
+        }
         let mut index = message.index;
         let mut term = message.log_term;
         // Where the log ends before the first entry, unless raft will refuse them anyway.
@@ -135,10 +139,14 @@ impl Quorum {
         let named = message.snapshot.as_ref().ok_or(PeerError::Field("snapshot"))?;
         let id = named.id()?;
         named.table()?;
-        if named.voters.is_empty() || named.term > message.term {
+        if named.voters.is_empty() || named.term == 0 || named.term > message.term {
             return Err(PeerError::Field("snapshot"));
         }
         let log = &self.raw.raft.raft_log;
+        if named.index == log.committed && !log.match_term(named.index, named.term) {
+            let text = format!("entry {} is committed in another term", named.index);
+            return Err(PeerError::Contradiction(text));
+        }
         let old = message.term < self.raw.raft.term || named.index <= log.committed;
         if old || log.match_term(named.index, named.term) {
             // Raft only answers; it needs no snapshot.

@@ -5,3 +5,4 @@
 mod handover;
 mod node;
 mod one_voter;
+mod peers;
