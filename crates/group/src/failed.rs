@@ -6,6 +6,13 @@ use crate::api::{
 };
 use crate::names::{GroupId, ProtocolName, ProtocolType};
 
+impl Request {
+    /// The answer to a request that is refused as a whole, for a caller that has no shard to ask.
+    pub fn refuse(self, error: GroupError) -> Response {
+        refuse(self, error)
+    }
+}
+
 /// The answer to a request that is refused as a whole.
 pub(crate) fn refuse(request: Request, error: GroupError) -> Response {
     match request {

@@ -25,8 +25,8 @@ pub fn murmur2(data: &[u8]) -> i32 {
     (hash ^ hash >> 15).cast_signed()
 }
 
-/// Java's `String.hashCode`; `(hash & i32::MAX) % partitions` is the coordinator partition of a
-/// group or transactional id.
+/// Java's `String.hashCode`. Kafka makes the coordinator partition of a group or transactional id
+/// from its absolute value (0 for the smallest number), not from its lower 31 bits.
 pub fn java_string_hash(text: &str) -> i32 {
     text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
 }
