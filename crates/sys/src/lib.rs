@@ -11,7 +11,9 @@
 mod file;
 mod process;
 mod random;
+mod space;
 
 pub use file::{is_resident, lock_exclusive, sendfile, write_all_at};
 pub use process::{ProcessUsage, process_usage};
 pub use random::random_bytes;
+pub use space::{DiskSpace, disk_space};

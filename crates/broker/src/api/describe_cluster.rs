@@ -1,0 +1,96 @@
+//! DescribeCluster (60): the nodes of one kind, and who is in charge.
+
+use std::sync::Arc;
+
+use ottla_codec::Str;
+use ottla_protocol::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+use ottla_types::{ErrorCode, NodeId};
+
+use super::metadata::{CLUSTER_OPERATIONS, some_alive_broker};
+use crate::dispatch::{ListenerKind, Reply, RequestContext};
+use crate::shared::Shared;
+
+/// Handles one request.
+pub(crate) fn handle(
+    shared: &Arc<Shared>,
+    ctx: &RequestContext,
+    request: DescribeClusterRequest,
+) -> Reply<DescribeClusterResponse> {
+    let (kind, name) = match ctx.kind {
+        ListenerKind::Broker => (BROKERS, "broker"),
+        ListenerKind::Controller => (CONTROLLERS, "controller"),
+    };
+    if request.endpoint_type != kind {
+        let (code, text) = match request.endpoint_type {
+            BROKERS | CONTROLLERS => (
+                ErrorCode::MismatchedEndpointType,
+                format!("this is a {name} endpoint; ask one of the other kind"),
+            ),
+            other => (ErrorCode::UnsupportedEndpointType, format!("no endpoint type {other}")),
+        };
+        return Reply::Now(DescribeClusterResponse {
+            error_code: code.code(),
+            error_message: Some(Str::from(text)),
+            endpoint_type: if ctx.version == 0 { BROKERS } else { request.endpoint_type },
+            ..Default::default()
+        });
+    }
+    let (controller, brokers) = match ctx.kind {
+        ListenerKind::Broker => brokers(shared, ctx, request.include_fenced_brokers),
+        ListenerKind::Controller => controllers(shared, ctx),
+    };
+    let authorized =
+        if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
+    Reply::Now(DescribeClusterResponse {
+        endpoint_type: kind,
+        cluster_id: Str::from(shared.cluster_id()),
+        controller_id: NodeId::option_to_wire(controller),
+        brokers,
+        cluster_authorized_operations: authorized,
+        ..Default::default()
+    })
+}
+
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
+type Nodes = (Option<NodeId>, Vec<DescribeClusterBroker>);
+
+fn brokers(shared: &Shared, ctx: &RequestContext, with_fenced: bool) -> Nodes {
+    let image = shared.image.load();
+    let brokers = image
+        .brokers()
+        .values()
+        .filter(|broker| with_fenced || !broker.fenced)
+        .filter_map(|broker| {
+            let endpoint = broker.endpoint(&ctx.listener)?;
+            Some(DescribeClusterBroker {
+                broker_id: broker.id.to_wire(),
+                host: Str::from(endpoint.host.as_str()),
+                port: endpoint.port.into(),
+                rack: broker.rack.as_deref().map(Str::from),
+                is_fenced: broker.fenced && ctx.version >= 2,
+            })
+        })
+        .collect();
+    (some_alive_broker(shared, &image), brokers)
+}
+
+fn controllers(shared: &Shared, ctx: &RequestContext) -> Nodes {
+    let image = shared.image.load();
+    let nodes = image
+        .controllers()
+        .values()
+        .filter_map(|controller| {
+            let endpoint = controller.listeners.iter().find(|e| e.name == *ctx.listener)?;
+            Some(DescribeClusterBroker {
+                broker_id: controller.id.to_wire(),
+                host: Str::from(endpoint.host.as_str()),
+                port: endpoint.port.into(),
+                ..Default::default()
+            })
+        })
+        .collect();
+    (shared.quorum.get().and_then(|quorum| quorum.leader()), nodes)
+}

@@ -1,0 +1,16 @@
+//! Drivers: each owns one timed core and does what it says.
+//!
+//! * [`quorum`]: the metadata quorum and, on controllers, the controller; one thread.
+//! * [`publisher`]: makes committed metadata effective in this node; one thread.
+//! * [`lifecycle`]: registers the broker, keeps it alive, and says goodbye; one task.
+//! * [`group`]: the group coordinator's shards.
+//! * [`producer_ids`]: blocks of producer ids.
+
+pub(crate) mod group;
+pub(crate) mod lifecycle;
+pub(crate) mod producer_ids;
+pub(crate) mod publisher;
+pub(crate) mod quorum;
+
+pub(crate) use group::GroupHandle;
+pub(crate) use quorum::{ControllerHandle, QuorumHandle};

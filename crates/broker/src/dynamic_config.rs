@@ -1,0 +1,135 @@
+//! Dynamic configuration: from the image to what this node runs with.
+//!
+//! The precedence is Kafka's: topic, then this broker, then all brokers, then the file, then the
+//! default. Stored configs never stop a broker: what cannot be read is left out with a line in
+//! the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::{
+    Compression, Durability as Wanted, ProduceValidation, TimestampType, TopicConfig,
+};
+use ottla_log::{LogConfig, Validation};
+use ottla_metadata::{ClusterImage, ConfigKind, ConfigResource, ImageDelta};
+use ottla_record::{CompressionSettings, TimestampType as RecordTimestamps};
+use ottla_types::TopicName;
+
+use crate::partition::{Durability, PartitionConfig};
+use crate::shared::Shared;
+
+/// Makes changed configs effective.
+pub(crate) fn apply(shared: &Arc<Shared>, delta: &ImageDelta, image: &ClusterImage) {
+    let node = shared.node_id().to_string();
+    let is_broker = |resource: &ConfigResource| {
+        resource.kind == ConfigKind::Broker && (resource.name.is_empty() || resource.name == node)
+    };
+    if delta.configs.iter().any(is_broker) {
+        apply_broker(shared, image);
+        for partition in shared.partitions.all() {
+            partition.set_config(partition_config(shared, image, partition.topic()));
+        }
+        return;
+    }
+    for resource in delta.configs.iter().filter(|resource| resource.kind == ConfigKind::Topic) {
+        let Some(topic) = shared.partitions.find(None, &resource.name) else { continue };
+        for partition in topic.partitions() {
+            partition.set_config(partition_config(shared, image, partition.topic()));
+        }
+    }
+}
+
+fn apply_broker(shared: &Shared, image: &ClusterImage) {
+    let [broker, every_broker] = image.broker_config_layers(shared.node_id());
+    let (layers, left_out) = shared.layers.load().with_dynamic(&every_broker, &broker);
+    for error in left_out {
+        tracing::warn!(%error, "a stored config is left out");
+    }
+    match layers.config() {
+        Ok(config) => {
+            shared.config.store(Arc::new(config));
+            shared.layers.store(Arc::new(layers));
+        }
+        Err(errors) => {
+            for error in errors {
+                tracing::error!(%error, "stored configs do not go together and have no effect");
+            }
+        }
+    }
+}
+
+/// What a partition of this topic runs with.
+pub(crate) fn partition_config(
+    shared: &Shared,
+    image: &ClusterImage,
+    topic: &TopicName,
+) -> PartitionConfig {
+    let overrides = image.config(&ConfigResource::topic(topic.as_str())).cloned();
+    let (config, left_out) = shared.layers.load().topic_config(&overrides.unwrap_or_default());
+    for error in left_out {
+        tracing::warn!(%topic, %error, "a stored config is left out");
+    }
+    let broker = shared.config.load();
+    PartitionConfig {
+        log: Arc::new(log_config(&config, broker.validation, broker.producer_id_expiration)),
+        durability: match config.durability {
+            Wanted::Fsync => Durability::Fsync,
+            Wanted::Os => Durability::Os,
+        },
+        min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(usize::MAX),
+        file_delete_delay: config.file_delete_delay,
+    }
+}
+
+fn log_config(
+    config: &TopicConfig,
+    validation: ProduceValidation,
+    producer_expiration: Duration,
+) -> LogConfig {
+    let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    LogConfig {
+        segment_bytes: config.segment_bytes,
+        segment_age_max: config.segment_age,
+        segment_jitter: jitter(config.segment_jitter),
+        index_bytes: small(config.index_bytes),
+        index_interval_bytes: small(config.index_interval_bytes),
+        retention: config.retention_age,
+        retention_bytes: config.retention_bytes,
+        delete: config.cleanup.delete,
+        compact: config.cleanup.compact,
+        max_message_bytes: small(config.message_bytes_max),
+        timestamp_type: match config.timestamp_type {
+            TimestampType::CreateTime => RecordTimestamps::CreateTime,
+            TimestampType::LogAppendTime => RecordTimestamps::LogAppendTime,
+        },
+        timestamp_before_max: config.timestamp_before_max.unwrap_or(Duration::MAX),
+        timestamp_after_max: config.timestamp_after_max.unwrap_or(Duration::MAX),
+        compression: compression(config.compression),
+        validation: match validation {
+            ProduceValidation::Header => Validation::Header,
+            ProduceValidation::Records => Validation::Records,
+        },
+        producer_expiration,
+        ..LogConfig::default()
+    }
+}
+
+/// A random part of the jitter, so that segments of many partitions are not rolled at once.
+fn jitter(most: Duration) -> Duration {
+    let share = f64::from(u32::from_be_bytes(ottla_sys::random_bytes())) / f64::from(u32::MAX);
+    most.mul_f64(share)
+}
+
+fn compression(wanted: Compression) -> Option<CompressionSettings> {
+    use ottla_record::Compression as Codec;
+    let with = |codec, level| Some(CompressionSettings { codec, level });
+    match wanted {
+        Compression::Producer => None,
+        Compression::Uncompressed => with(Codec::None, None),
+        // -1 is the library's own choice.
+        Compression::Gzip(level) => with(Codec::Gzip, Some(level).filter(|level| *level >= 0)),
+        Compression::Snappy => with(Codec::Snappy, None),
+        Compression::Lz4(level) => with(Codec::Lz4, Some(level)),
+        Compression::Zstd(level) => with(Codec::Zstd, Some(level)),
+    }
+}

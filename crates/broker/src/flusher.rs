@@ -1,0 +1,103 @@
+//! Group commit: one thread for each log directory syncs the partitions that ask for it.
+//!
+//! A partition that was appended to is queued once; when its turn comes everything appended until
+//! then shares one sync, and whoever waits on the high watermark is woken. The thread sleeps when
+//! nothing is queued.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::partition::Partition;
+
+#[derive(Debug, Default)]
+struct Queue {
+    partitions: VecDeque<Arc<Partition>>,
+    /// Requests handed to the thread that it has not finished.
+    busy: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    idle: Condvar,
+}
+
+/// Handle of the thread that syncs one log directory.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Flusher {
+    /// Starts the thread; `name` ends up in the thread's name.
+    ///
+    /// # Errors
+    /// If the system cannot start a thread.
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
+        let inner = Arc::new(Inner {
+            queue: Mutex::new(Queue::default()),
+            work: Condvar::new(),
+            idle: Condvar::new(),
+        });
+        let theirs = inner.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("flush-{name}"))
+            .spawn(move || run(&theirs))?;
+        Ok(Self { inner, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a partition; the caller makes sure that it is queued once.
+    pub(crate) fn request(&self, partition: Arc<Partition>) {
+        let mut queue = self.inner.queue.lock();
+        queue.partitions.push_back(partition);
+        drop(queue);
+        self.inner.work.notify_one();
+    }
+
+    /// Syncs what is queued, then ends the thread.
+    pub(crate) fn close(&self) {
+        self.inner.queue.lock().closed = true;
+        self.inner.work.notify_one();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("a flusher thread panicked");
+        }
+    }
+
+    /// Waits until nothing is queued or in work.
+    pub(crate) fn drain(&self) {
+        let mut queue = self.inner.queue.lock();
+        while queue.busy > 0 || !queue.partitions.is_empty() {
+            self.inner.idle.wait(&mut queue);
+        }
+    }
+}
+
+fn run(inner: &Inner) {
+    loop {
+        let mut queue = inner.queue.lock();
+        while queue.partitions.is_empty() && !queue.closed {
+            inner.work.wait(&mut queue);
+        }
+        let batch = std::mem::take(&mut queue.partitions);
+        if batch.is_empty() {
+            return;
+        }
+        queue.busy = batch.len();
+        drop(queue);
+        for partition in batch {
+            partition.flush();
+        }
+        inner.queue.lock().busy = 0;
+        inner.idle.notify_all();
+    }
+}

@@ -1,0 +1,288 @@
+//! A node: everything assembled, started in order, and stopped in the opposite order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::{BrokerConfig, Layers, Loaded};
+use ottla_log::{FsStorage, LogDirectory};
+use ottla_metadata::Bootstrap;
+use ottla_net::{BindError, Server};
+use ottla_types::{IncarnationId, NodeId};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::driver::lifecycle::{self, Lifecycle, Phase};
+use crate::driver::publisher::{Publisher, PublisherThread};
+use crate::driver::quorum::{self, MetadataDiskError, QuorumThread};
+use crate::forward::Forwarder;
+use crate::http::HttpServer;
+use crate::shared::{Identity, Shared};
+use crate::storage::{self, FirstVoters, FormatOptions, StorageError};
+use crate::upkeep::Upkeep;
+
+mod assemble;
+
+/// How a node is started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StartOptions {
+    /// Configuration, as [`ottla_config::load`] read it.
+    pub loaded: Loaded,
+    /// Format the directories if all are empty and this node is the sole voter.
+    pub format: bool,
+    /// A taken port of the HTTP listener is a warning only.
+    pub http_optional: bool,
+}
+
+impl StartOptions {
+    /// Starts from formatted directories only.
+    pub fn new(loaded: Loaded) -> Self {
+        Self { loaded, format: false, http_optional: false }
+    }
+}
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A log directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The metadata directory cannot be used.
+    #[error("the metadata directory cannot be used: {0}")]
+    Metadata(String),
+    /// The quorum cannot be resumed.
+    #[error("the metadata quorum cannot be resumed")]
+    Quorum(#[from] ottla_quorum::OpenError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The HTTP listener cannot be opened.
+    #[error("ottla.http.listener {address} cannot be opened: {source}; choose another, or `none`")]
+    Http {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gives no thread.
+    #[error("a thread cannot be started")]
+    Thread(#[from] std::io::Error),
+    /// The configuration needs something that does not exist yet.
+    #[error("{0}")]
+    NotYet(&'static str),
+}
+
+impl From<MetadataDiskError> for StartError {
+    fn from(error: MetadataDiskError) -> Self {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        Self::Metadata(format!("{error}{}", source.unwrap_or_default()))
+    }
+}
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    server: Server,
+    lifecycle: Option<Lifecycle>,
+    publisher: PublisherThread,
+    quorum: QuorumThread,
+    upkeep: Upkeep,
+    http: Option<HttpServer>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Starts a node; it listens when this returns, and serves clients once it is
+    /// [ready](Node::ready). Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Nothing is left running.
+    pub async fn start(options: StartOptions) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let Loaded { settings, config, .. } = options.loaded;
+        check_supported(&config)?;
+        let mut directories = storage::open_directories(&config)?;
+        if options.format {
+            format_if_new(&config, &mut directories, clock)?;
+        }
+        let cluster_id = storage::check(&config, &directories)?;
+        // Ports are taken before anything is written, so that a second node fails early.
+        let listeners = assemble::bind(&config)?;
+        let layers = Layers::new(settings.texts());
+        let directories = assemble::take_marks(directories)?;
+        let quorum = assemble::open_quorum(&config, &directories, &cluster_id, &layers, clock)?;
+        let publisher = Publisher::new();
+        let identity = Identity {
+            cluster_id,
+            node_id: config.node_id,
+            incarnation: IncarnationId(storage::random_uuid()),
+        };
+        let shared = Arc::new(assemble::share(clock, identity, layers, &config, directories)?);
+        let start = quorum::Start {
+            quorum: quorum.quorum,
+            controller: quorum.controller,
+            disk: quorum.disk,
+            bootstrap: quorum.bootstrap,
+            dead: vec![config.node_id],
+            publisher: publisher.clone(),
+            clock,
+        };
+        let (quorum_handle, controller, quorum_thread) = quorum::start(start)?;
+        let _ = shared.quorum.set(quorum_handle);
+        if config.roles.controller {
+            let _ = shared.controller.set(controller);
+        }
+        let forwarder = Forwarder::new(&shared, assemble::own_controller(&config, &listeners));
+        let _ = shared.forwarder.set(forwarder.clone());
+        if config.roles.broker {
+            let groups = crate::driver::GroupHandle::start(&shared);
+            let _ = shared.groups.set(groups);
+        }
+        let published = publisher.published();
+        let publisher = publisher.start(&shared)?;
+        let advertised = assemble::advertised(&config, &listeners);
+        let server = assemble::serve(&shared, &config, listeners);
+        let lifecycle = config.roles.broker.then(|| {
+            Lifecycle::start(lifecycle::Start {
+                shared: shared.clone(),
+                forwarder,
+                listeners: advertised,
+                previous_epoch: shared.replicas.previous_epoch(),
+                published,
+            })
+        });
+        if let Some(lifecycle) = &lifecycle {
+            let _ = shared.lifecycle.set((lifecycle.phase(), lifecycle.epoch_cell()));
+        }
+        let http = HttpServer::start(&shared, &config, options.http_optional).await?;
+        let upkeep = Upkeep::start(&shared);
+        Ok(Self { shared, server, lifecycle, publisher, quorum: quorum_thread, upkeep, http })
+    }
+
+    /// Names of the listeners and the addresses that are listened on.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.server.addresses().iter().map(|(name, at)| (name.to_string(), *at)).collect()
+    }
+
+    /// Addresses of the listeners for clients.
+    pub fn bootstrap_addresses(&self) -> Vec<SocketAddr> {
+        let config = self.shared.config.load();
+        let broker = |name: &str| !config.listeners.is_controller(name);
+        self.server.addresses().iter().filter(|(name, _)| broker(name)).map(|(_, at)| *at).collect()
+    }
+
+    /// Address of the HTTP listener, if there is one.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// Id of the cluster.
+    pub fn cluster_id(&self) -> &str {
+        self.shared.cluster_id()
+    }
+
+    /// Completes when clients may come: the broker is unfenced, or, on a node that is a
+    /// controller only, the quorum has a leader.
+    pub async fn ready(&self) {
+        match &self.lifecycle {
+            Some(lifecycle) => {
+                let mut phase = lifecycle.phase();
+                // The task lives as long as this handle.
+                let _ = phase.wait_for(|phase| *phase >= Phase::Running).await;
+            }
+            None => {
+                let mut high_watermark = self.high_watermark();
+                let _ = high_watermark.wait_for(|end| end.0 > 0).await;
+            }
+        }
+    }
+
+    fn high_watermark(&self) -> watch::Receiver<ottla_types::Offset> {
+        match self.shared.quorum.get() {
+            Some(quorum) => quorum.high_watermark(),
+            None => watch::channel(ottla_types::Offset::ZERO).1,
+        }
+    }
+
+    /// Stops: says goodbye to the controller, finishes what is answered, flushes, and leaves the
+    /// clean mark.
+    pub async fn shutdown(self, patience: Duration) {
+        let epoch = self.lifecycle.as_ref().and_then(Lifecycle::epoch);
+        if let Some(lifecycle) = self.lifecycle {
+            lifecycle.shut_down(patience / 2).await;
+        }
+        if let Some(http) = self.http {
+            http.stop().await;
+        }
+        // Members that wait for a rebalance would keep their connections busy.
+        if let Some(groups) = self.shared.groups.get() {
+            groups.close();
+        }
+        let report = self.server.shutdown(patience / 2).await;
+        if report.cut > 0 {
+            tracing::warn!(connections = report.cut, "connections were cut");
+        }
+        self.upkeep.stop().await;
+        let shared = self.shared.clone();
+        let (publisher, quorum) = (self.publisher, self.quorum);
+        let closed = tokio::task::spawn_blocking(move || {
+            publisher.stop();
+            if let Some(quorum) = shared.quorum.get() {
+                quorum.stop();
+            }
+            quorum.join();
+            shared.replicas.shut_down(&shared, epoch);
+        });
+        if closed.await.is_err() {
+            tracing::error!("the shutdown did not end cleanly");
+        }
+    }
+}
+
+fn check_supported(config: &BrokerConfig) -> Result<(), StartError> {
+    let alone = |id: NodeId| id == config.node_id;
+    if config.quorum.voters.iter().any(|voter| !alone(voter.id)) {
+        return Err(StartError::NotYet(
+            "quorums of more than one voter are not supported yet: name only this node in \
+             controller.quorum.voters",
+        ));
+    }
+    if !config.roles.controller {
+        return Err(StartError::NotYet(
+            "a broker without a controller role is not supported yet: set process.roles to \
+             broker,controller",
+        ));
+    }
+    Ok(())
+}
+
+fn format_if_new(
+    config: &BrokerConfig,
+    directories: &mut [LogDirectory<FsStorage>],
+    clock: Clock,
+) -> Result<(), StartError> {
+    for directory in directories.iter() {
+        if directory.meta().is_some() || !directory.is_empty().map_err(StorageError::from)? {
+            return Ok(());
+        }
+    }
+    if !storage::may_format_itself(config) {
+        return Ok(());
+    }
+    let dynamic = config.quorum.voters.is_empty();
+    let voters = if dynamic { FirstVoters::Standalone } else { FirstVoters::Static };
+    let bootstrap =
+        Bootstrap::new(None, &Default::default(), dynamic).map_err(StorageError::from)?;
+    let cluster_id = storage::random_uuid().to_string();
+    tracing::info!(cluster_id, "formatting empty log directories");
+    let options = FormatOptions::new(cluster_id, voters, bootstrap);
+    storage::format(config, directories, &options, clock.wall())?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! The parts of a node, each made from the configuration.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ottla_client::HostPort;
+use ottla_config::{BrokerConfig, Layers};
+use ottla_log::{FsStorage, LogConfig, LogDirectory};
+use ottla_metadata::controller::{Controller, ControllerConfig, SnapshotTrigger};
+use ottla_metadata::{Bootstrap, ClusterImage};
+use ottla_net::{BindError, BoundListener, ListenerOptions, MemoryBudget, Server, ServerOptions};
+use ottla_quorum::{Now, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
+use ottla_types::DirectoryId;
+use parking_lot::Mutex;
+
+use super::StartError;
+use crate::clock::Clock;
+use crate::config_rules::NodeRules;
+use crate::dispatch::Dispatcher;
+use crate::driver::lifecycle::Advertised;
+use crate::driver::producer_ids::ProducerIds;
+use crate::driver::quorum::MetadataDisk;
+use crate::fetch_session::FetchSessionCache;
+use crate::partitions::Partitions;
+use crate::replicas::{OpenedDirectory, Replicas};
+use crate::shared::{Identity, Shared};
+use crate::storage::{self, StorageError};
+use crate::telemetry::Telemetry;
+
+/// Kafka's `min.incremental.fetch.session.eviction.ms`, which is not configurable there.
+const SESSION_EVICTION: Duration = Duration::from_secs(120);
+/// Memory for requests of all connections when `queued.max.request.bytes` sets no limit.
+const DEFAULT_REQUEST_MEMORY: usize = 512 << 20;
+
+/// The quorum and what goes with it.
+pub(super) struct OpenedQuorum {
+    pub(super) quorum: Quorum,
+    pub(super) controller: Option<Controller>,
+    pub(super) disk: MetadataDisk,
+    pub(super) bootstrap: Option<Bootstrap>,
+}
+
+/// Takes the clean marks away: from here on a crash is a crash.
+pub(super) fn take_marks(
+    directories: Vec<LogDirectory<FsStorage>>,
+) -> Result<Vec<OpenedDirectory>, StorageError> {
+    directories
+        .into_iter()
+        .map(|log| {
+            let mark = log.take_clean_mark()?;
+            Ok(OpenedDirectory { log, mark })
+        })
+        .collect()
+}
+
+/// Reads the metadata directory and resumes the quorum.
+pub(super) fn open_quorum(
+    config: &BrokerConfig,
+    directories: &[OpenedDirectory],
+    cluster_id: &str,
+    layers: &Layers,
+    clock: Clock,
+) -> Result<OpenedQuorum, StartError> {
+    let root = Path::new(&config.dirs.metadata_log_dir);
+    let directory = directories.iter().find(|directory| directory.log.path() == root);
+    let clean = directory.is_some_and(|directory| directory.mark.is_some());
+    let id = directory.and_then(|directory| directory.log.meta()?.directory_id);
+    let now = Now { mono: clock.now(), wall: clock.wall() };
+    let log = LogConfig {
+        segment_bytes: config.controller.segment_bytes.into(),
+        segment_age_max: config.controller.segment_age,
+        retention: None,
+        retention_bytes: None,
+        max_message_bytes: u32::MAX,
+        ..LogConfig::default()
+    };
+    let snapshots = &config.controller;
+    let trigger =
+        SnapshotTrigger::new(snapshots.snapshot_bytes, snapshots.snapshot_interval, now.mono);
+    let storage = Arc::new(FsStorage);
+    let (files, disk) = MetadataDisk::open(storage, root, clean, log, now, trigger)?;
+    let quorum = Quorum::open(quorum_config(config, cluster_id, id), &disk, now)?;
+    if quorum.adopted() {
+        tracing::info!("the metadata directory was written by another implementation: taken over");
+    }
+    let controller = config.roles.controller.then(|| {
+        let rules = Box::new(NodeRules::new(layers.clone()));
+        Controller::new(controller_config(config, cluster_id), rules)
+    });
+    let bootstrap = match storage::read_bootstrap(root)? {
+        Some(bootstrap) => Some(bootstrap),
+        // A directory formatted by a newer Kafka has its first records in the log already.
+        None => Bootstrap::new(None, &Default::default(), config.quorum.voters.is_empty())
+            .map_err(StorageError::from)
+            .map(Some)?,
+    };
+    Ok(OpenedQuorum { quorum, controller, disk: files, bootstrap })
+}
+
+fn quorum_config(
+    config: &BrokerConfig,
+    cluster_id: &str,
+    directory: Option<DirectoryId>,
+) -> QuorumConfig {
+    let own = ReplicaKey::new(config.node_id, directory.unwrap_or_default());
+    let voters = VoterSet::new(
+        config
+            .quorum
+            .voters
+            .iter()
+            .map(|voter| Voter::new(ReplicaKey::of_node(voter.id), Vec::new())),
+    );
+    let seed = u64::from_be_bytes(ottla_sys::random_bytes());
+    let mut quorum = QuorumConfig::new(cluster_id, own, voters, seed);
+    quorum.endpoints = storage::controller_endpoints(config);
+    quorum.fetch_timeout = config.quorum.fetch_timeout;
+    quorum.election_timeout = config.quorum.election_timeout;
+    quorum
+}
+
+fn controller_config(config: &BrokerConfig, cluster_id: &str) -> ControllerConfig {
+    let seed = [(); 4].map(|()| u64::from_be_bytes(ottla_sys::random_bytes()));
+    let mut controller = ControllerConfig::new(config.node_id, cluster_id, seed);
+    controller.session_timeout = config.lifecycle.session_timeout;
+    controller.idle_interval = config.controller.idle_interval;
+    controller.balance_interval = config.controller.leader_rebalance_interval;
+    controller.unclean_interval = config.controller.unclean_election_interval;
+    controller.default_partitions = config.topics.partitions;
+    controller.default_replication_factor =
+        i16::try_from(config.topics.replication_factor).unwrap_or(i16::MAX);
+    controller.delete_topics_enabled = config.topics.delete_enabled;
+    controller
+}
+
+/// Opens every listener.
+pub(super) fn bind(config: &BrokerConfig) -> Result<Vec<BoundListener>, BindError> {
+    config
+        .listeners
+        .all
+        .iter()
+        .map(|listener| {
+            let host = listener.host.clone().unwrap_or_default();
+            let mut options = ListenerOptions::new(listener.name.clone(), host, listener.port);
+            options.backlog = config.network.listen_backlog;
+            BoundListener::bind(options)
+        })
+        .collect()
+}
+
+/// Addresses for clients, each with the port that the system gave it where it was left open.
+pub(super) fn advertised(config: &BrokerConfig, bound: &[BoundListener]) -> Vec<Advertised> {
+    config
+        .listeners
+        .advertised
+        .iter()
+        .map(|listener| {
+            let real = bound.iter().find(|bound| bound.name() == listener.name);
+            let port = match (listener.port, real) {
+                (0, Some(real)) => real.address().port(),
+                (port, _) => port,
+            };
+            let host = listener.host.clone().unwrap_or_else(|| "localhost".to_owned());
+            Advertised { name: listener.name.clone(), host, port, protocol: listener.protocol }
+        })
+        .collect()
+}
+
+/// Where this node's broker part reaches its own controller part.
+pub(super) fn own_controller(config: &BrokerConfig, bound: &[BoundListener]) -> Option<HostPort> {
+    let name = config.listeners.controller_names.first()?;
+    let listener = bound.iter().find(|bound| bound.name() == name)?;
+    let address = listener.address();
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        ip => ip.to_string(),
+    };
+    Some(HostPort::new(host, address.port()))
+}
+
+/// The state that everything shares.
+pub(super) fn share(
+    clock: Clock,
+    identity: Identity,
+    layers: Layers,
+    config: &BrokerConfig,
+    directories: Vec<OpenedDirectory>,
+) -> Result<Shared, StartError> {
+    let is_data = |directory: &OpenedDirectory| {
+        config.dirs.log_dirs.iter().any(|path| Path::new(path) == directory.log.path())
+    };
+    let (data, mut rest): (Vec<_>, Vec<_>) = directories.into_iter().partition(is_data);
+    let replicas =
+        Replicas::open(data, &config.dirs.cordoned_log_dirs).map_err(StorageError::from)?;
+    let slots = usize::try_from(config.fetch.session_slots).unwrap_or(usize::MAX);
+    Ok(Shared {
+        clock,
+        identity,
+        layers: ArcSwap::from_pointee(layers),
+        config: ArcSwap::from_pointee(config.clone()),
+        image: ArcSwap::from_pointee(ClusterImage::new()),
+        partitions: Partitions::default(),
+        replicas,
+        sessions: Mutex::new(FetchSessionCache::new(slots, SESSION_EVICTION)),
+        telemetry: Telemetry::new(ottla_metrics::Registry::default()),
+        quorum: OnceLock::new(),
+        controller: OnceLock::new(),
+        groups: OnceLock::new(),
+        forwarder: OnceLock::new(),
+        producer_ids: ProducerIds::default(),
+        lifecycle: OnceLock::new(),
+        metadata_directory: rest.pop(),
+    })
+}
+
+/// Starts serving.
+pub(super) fn serve(
+    shared: &Arc<Shared>,
+    config: &BrokerConfig,
+    listeners: Vec<BoundListener>,
+) -> Server {
+    let network = &config.network;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let mut options = ServerOptions::default();
+    options.frame_size_max = size(network.request_bytes_max);
+    options.connections_max = count(network.connections_max);
+    options.connections_per_ip_max = count(network.connections_per_ip_max);
+    options.connections_per_ip_overrides = network
+        .connections_per_ip_overrides
+        .iter()
+        .filter_map(|(host, max)| Some((host.parse().ok()?, count(*max))))
+        .collect();
+    options.idle_max = network.idle_max.unwrap_or(Duration::MAX);
+    let memory = network.queued_bytes_max.map_or(DEFAULT_REQUEST_MEMORY, size);
+    options.budget = MemoryBudget::new(memory);
+    Server::start(listeners, Arc::new(Dispatcher { shared: shared.clone() }), options)
+}

@@ -1,0 +1,456 @@
+//! One partition on this broker: its log, who leads it, how far it is committed, who waits.
+//!
+//! Everything changes under one short lock, never held across a sync or an await. While this
+//! broker is the only in-sync replica the high watermark is what this broker has made durable:
+//! with `ottla.durability=fsync` what was synced, with `os` what was written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_codec::{Part, RecordData};
+use ottla_log::{AppendInfo, AppendOrigin, LogConfig, PreparedAppend};
+use ottla_record::Compression;
+use ottla_types::{
+    ErrorCode, LeaderEpoch, Offset, Timestamp, TopicId, TopicName, TopicPartition, WallTime,
+};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error_code;
+use crate::flusher::Flusher;
+use crate::purgatory::{Wait, Waiting};
+use crate::refusal::Refusal;
+use crate::replicas::FsLog;
+
+mod offsets;
+mod upkeep;
+
+pub(crate) use offsets::{Position, Seek};
+pub(crate) use upkeep::PartitionFigures;
+
+/// What a producer wants to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// Nothing, not even an answer.
+    None,
+    /// The leader's write.
+    Leader,
+    /// Every in-sync replica.
+    All,
+}
+
+impl Acks {
+    /// Reads 0, 1 and -1.
+    pub(crate) fn from_wire(raw: i16) -> Option<Self> {
+        match raw {
+            0 => Some(Self::None),
+            1 => Some(Self::Leader),
+            -1 => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+
+/// When a replica counts for the high watermark (`ottla.durability`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// When the data is synced to disk.
+    Fsync,
+    /// When the data is written to the page cache, as in Kafka.
+    Os,
+}
+
+/// What a partition needs to know of its topic's configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionConfig {
+    /// The log's share.
+    pub(crate) log: Arc<LogConfig>,
+    /// When data counts as durable.
+    pub(crate) durability: Durability,
+    /// `min.insync.replicas`.
+    pub(crate) min_insync_replicas: usize,
+    /// `file.delete.delay.ms`.
+    pub(crate) file_delete_delay: Duration,
+}
+
+/// Who leads, as the newest metadata says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// This broker, in this epoch, with so many replicas in sync.
+    Leader { epoch: LeaderEpoch, isr: usize },
+    /// Another broker or nobody.
+    Follower { epoch: LeaderEpoch },
+}
+
+/// Answer to an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Offset of the first record.
+    pub(crate) base_offset: Offset,
+    /// Offset of the last record.
+    pub(crate) last_offset: Offset,
+    /// Timestamp that the log set, or none.
+    pub(crate) log_append_time: Timestamp,
+    /// First offset of the log.
+    pub(crate) log_start_offset: Offset,
+    /// Bytes written.
+    pub(crate) bytes: usize,
+    /// Whether the batch was there already (idempotent retry).
+    pub(crate) duplicate: bool,
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadSpec {
+    /// First offset wanted (raw).
+    pub(crate) offset: i64,
+    /// Most bytes.
+    pub(crate) max_bytes: usize,
+    /// Whether the first batch is wanted even if it is larger.
+    pub(crate) at_least_one: bool,
+    /// Whether to stop at the last stable offset.
+    pub(crate) committed_only: bool,
+    /// Epoch that the reader believes in, or -1.
+    pub(crate) current_leader_epoch: i32,
+    /// Epoch of the last record that the reader has, or -1.
+    pub(crate) last_fetched_epoch: i32,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadOutcome {
+    /// The topic.
+    pub(crate) topic: TopicName,
+    /// High watermark at the time of the read.
+    pub(crate) high_watermark: Offset,
+    /// Last stable offset.
+    pub(crate) last_stable: Offset,
+    /// First offset of the log.
+    pub(crate) log_start: Offset,
+    /// Set if the reader's log went another way: the epoch and end to go back to.
+    pub(crate) diverging: Option<(Option<LeaderEpoch>, Option<Offset>)>,
+    /// The batches.
+    pub(crate) records: RecordData,
+}
+
+impl ReadOutcome {
+    /// Bytes of the batches.
+    pub(crate) fn bytes(&self) -> usize {
+        self.records.len()
+    }
+}
+
+/// A partition that has a replica here.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    topic_partition: TopicPartition,
+    topic_id: TopicId,
+    /// Place of the log directory in the broker's list.
+    directory: usize,
+    flusher: Arc<Flusher>,
+    flush_queued: AtomicBool,
+    config: ArcSwap<PartitionConfig>,
+    /// Copy of the state's high watermark for readers without the lock.
+    high_watermark: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// None once the partition is deleted.
+    log: Option<FsLog>,
+    role: Role,
+    high_watermark: Offset,
+    waiting: Waiting,
+}
+
+impl Partition {
+    /// Takes over a recovered log; everything in it counts as committed, because it is on disk
+    /// and this is the only replica.
+    pub(crate) fn new(
+        log: FsLog,
+        directory: usize,
+        flusher: Arc<Flusher>,
+        config: PartitionConfig,
+        role: Role,
+    ) -> Self {
+        let high_watermark = match config.durability {
+            Durability::Fsync => log.flushed_to(),
+            Durability::Os => log.end_offset(),
+        };
+        Self {
+            topic_partition: log.topic_partition().clone(),
+            topic_id: log.topic_id().unwrap_or_default(),
+            directory,
+            flusher,
+            flush_queued: AtomicBool::new(false),
+            config: ArcSwap::from_pointee(config),
+            high_watermark: AtomicU64::new(high_watermark.0),
+            state: Mutex::new(State {
+                log: Some(log),
+                role,
+                high_watermark,
+                waiting: Waiting::default(),
+            }),
+        }
+    }
+
+    /// Topic and number.
+    pub(crate) fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    /// The topic.
+    pub(crate) fn topic(&self) -> &TopicName {
+        &self.topic_partition.topic
+    }
+
+    /// The topic's id.
+    pub(crate) fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// Place of the log directory in the broker's list.
+    pub(crate) fn directory(&self) -> usize {
+        self.directory
+    }
+
+    /// First offset that is not committed yet.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Appends what a client sent in a Produce request of `version`.
+    ///
+    /// The expensive checks (CRC, batch header) run before the lock is taken.
+    pub(crate) fn append_from_client(
+        self: &Arc<Self>,
+        records: Bytes,
+        version: i16,
+        acks: Acks,
+        now: WallTime,
+    ) -> Result<Appended, Refusal> {
+        let config = self.config.load();
+        let prepared = config
+            .log
+            .prepare(records, AppendOrigin::Client, now)
+            .map_err(|error| error_code::append_refusal(&error))?;
+        if version < 7 && prepared.header().compression() == Ok(Compression::Zstd) {
+            let text = "zstd needs Produce version 7";
+            return Err(Refusal::with_text(ErrorCode::UnsupportedCompressionType, text));
+        }
+        self.append(&prepared, acks, now, &config)
+    }
+
+    /// Appends what a coordinator of this broker wrote.
+    pub(crate) fn append_from_coordinator(
+        self: &Arc<Self>,
+        records: Bytes,
+        now: WallTime,
+    ) -> Result<Appended, Refusal> {
+        let config = self.config.load();
+        let prepared = config
+            .log
+            .prepare(records, AppendOrigin::Coordinator, now)
+            .map_err(|error| error_code::append_refusal(&error))?;
+        self.append(&prepared, Acks::All, now, &config)
+    }
+
+    fn append(
+        self: &Arc<Self>,
+        prepared: &PreparedAppend,
+        acks: Acks,
+        now: WallTime,
+        config: &PartitionConfig,
+    ) -> Result<Appended, Refusal> {
+        let mut state = self.state.lock();
+        let State { log: Some(log), role, .. } = &mut *state else {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        };
+        let Role::Leader { epoch, isr } = *role else {
+            return Err(ErrorCode::NotLeaderOrFollower.into());
+        };
+        if acks == Acks::All && isr < config.min_insync_replicas {
+            let (topic, partition) = (&self.topic_partition.topic, self.topic_partition.partition);
+            let min = config.min_insync_replicas;
+            let text = format!(
+                "{isr} replicas of {topic}-{partition} are in sync, min.insync.replicas is {min}"
+            );
+            return Err(Refusal::with_string(ErrorCode::NotEnoughReplicas, text));
+        }
+        let info = log.append(prepared, epoch, now).map_err(|error| {
+            let mut refusal = error_code::append_refusal(&error);
+            refusal.log_start_offset = Some(log.log_start_offset());
+            refusal
+        })?;
+        let end = log.end_offset();
+        match config.durability {
+            _ if info.duplicate => {}
+            Durability::Os => self.raise_high_watermark(&mut state, end),
+            Durability::Fsync => {
+                drop(state);
+                self.request_flush();
+            }
+        }
+        Ok(appended(&info))
+    }
+
+    /// Queues the partition with its directory's flusher, once.
+    fn request_flush(self: &Arc<Self>) {
+        if !self.flush_queued.swap(true, Ordering::AcqRel) {
+            self.flusher.request(self.clone());
+        }
+    }
+
+    /// Syncs what was appended so far and raises the high watermark; called by the flusher.
+    pub(crate) fn flush(&self) {
+        // Cleared before the end is read: an append after this queues the partition again.
+        self.flush_queued.store(false, Ordering::Release);
+        let job = match &mut self.state.lock().log {
+            Some(log) => log.prepare_flush(),
+            None => None,
+        };
+        let Some(job) = job else { return };
+        let result = job.run();
+        let mut state = self.state.lock();
+        let Some(log) = &mut state.log else { return };
+        match log.complete_flush(job, result) {
+            Ok(flushed_to) => {
+                if self.config.load().durability == Durability::Fsync {
+                    self.raise_high_watermark(&mut state, flushed_to);
+                }
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.topic_partition, %error, "the partition failed");
+                state.waiting.abandon();
+            }
+        }
+    }
+
+    fn raise_high_watermark(&self, state: &mut MutexGuard<'_, State>, to: Offset) {
+        // A sync that began before a truncation may end after it and cover less.
+        if to <= state.high_watermark {
+            return;
+        }
+        let end = state.log.as_ref().map_or(to, FsLog::end_offset);
+        assert!(to <= end, "high watermark {to} passed the log end {end}");
+        state.high_watermark = to;
+        self.high_watermark.store(to.0, Ordering::Release);
+        state.waiting.high_watermark_moved(to);
+    }
+
+    /// Wakes `wait` when the high watermark reaches `offset`, or never can.
+    pub(crate) fn wake_at_high_watermark(&self, offset: Offset, wait: &Arc<Wait>) {
+        let mut state = self.state.lock();
+        if state.high_watermark >= offset || !is_serving(&state) {
+            wait.event();
+        } else {
+            state.waiting.until_high_watermark(offset, wait);
+        }
+    }
+
+    /// Wakes `wait` when there is something new to read.
+    pub(crate) fn wake_at_change(&self, wait: &Arc<Wait>) {
+        self.state.lock().waiting.until_change(wait);
+    }
+
+    /// After a wait: whether the high watermark covers an append that ended at `offset`.
+    pub(crate) fn check_covered(&self, offset: Offset) -> Result<(), ErrorCode> {
+        let state = self.state.lock();
+        match &state.log {
+            None => Err(ErrorCode::UnknownTopicOrPartition),
+            Some(log) if log.is_failed() => Err(ErrorCode::KafkaStorageError),
+            Some(_) if state.high_watermark >= offset => Ok(()),
+            Some(_) if matches!(state.role, Role::Follower { .. }) => {
+                Err(ErrorCode::NotLeaderOrFollower)
+            }
+            Some(_) => Err(ErrorCode::RequestTimedOut),
+        }
+    }
+
+    /// Completes when the high watermark covers an append that ended at `offset`.
+    pub(crate) async fn covered(&self, offset: Offset) -> Result<(), ErrorCode> {
+        if self.high_watermark() < offset {
+            let wait = Wait::new(1);
+            self.wake_at_high_watermark(offset, &wait);
+            wait.done().await;
+        }
+        self.check_covered(offset)
+    }
+
+    /// Reads batches for a client.
+    pub(crate) fn read(&self, spec: &ReadSpec) -> Result<ReadOutcome, ErrorCode> {
+        let mut state = self.state.lock();
+        let epoch = leader_epoch(&state)?;
+        check_epoch(epoch, spec.current_leader_epoch)?;
+        let high_watermark = state.high_watermark;
+        let log = state.log.as_mut().ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let last_stable = log.first_unstable_offset().unwrap_or(high_watermark).min(high_watermark);
+        let log_start = log.log_start_offset();
+        let mut outcome = ReadOutcome {
+            topic: self.topic_partition.topic.clone(),
+            high_watermark,
+            last_stable,
+            log_start,
+            diverging: None,
+            records: RecordData::default(),
+        };
+        if let Some(last) = LeaderEpoch::from_wire(spec.last_fetched_epoch) {
+            outcome.diverging = offsets::diverging(log, last, spec.offset)?;
+        }
+        let offset = Offset::from_wire(spec.offset)
+            .filter(|offset| log_start <= *offset && *offset <= log.end_offset())
+            .ok_or(ErrorCode::OffsetOutOfRange)?;
+        let upper = if spec.committed_only { last_stable } else { high_watermark };
+        if outcome.diverging.is_some() || upper <= offset {
+            return Ok(outcome);
+        }
+        let slice = log
+            .read(offset, spec.max_bytes, upper, spec.at_least_one)
+            .map_err(|error| error_code::read_error(&error))?;
+        if let Some(part) = slice.records {
+            outcome.records = match part {
+                Part::Bytes(bytes) => RecordData::Bytes(bytes),
+                file => RecordData::Parts(vec![file]),
+            };
+        }
+        Ok(outcome)
+    }
+}
+
+fn appended(info: &AppendInfo) -> Appended {
+    Appended {
+        base_offset: info.base_offset,
+        last_offset: info.last_offset,
+        log_append_time: info.log_append_time.unwrap_or_default(),
+        log_start_offset: info.log_start_offset,
+        bytes: info.bytes,
+        duplicate: info.duplicate,
+    }
+}
+
+fn is_serving(state: &State) -> bool {
+    state.log.as_ref().is_some_and(|log| !log.is_failed())
+        && matches!(state.role, Role::Leader { .. })
+}
+
+/// The epoch in which this broker leads.
+fn leader_epoch(state: &State) -> Result<LeaderEpoch, ErrorCode> {
+    match (&state.log, state.role) {
+        (None, _) => Err(ErrorCode::UnknownTopicOrPartition),
+        (Some(log), _) if log.is_failed() => Err(ErrorCode::KafkaStorageError),
+        (Some(_), Role::Leader { epoch, .. }) => Ok(epoch),
+        (Some(_), Role::Follower { .. }) => Err(ErrorCode::NotLeaderOrFollower),
+    }
+}
+
+/// Compares the epoch a client believes in with ours (KIP-320); -1 is no belief.
+fn check_epoch(ours: LeaderEpoch, theirs: i32) -> Result<(), ErrorCode> {
+    match LeaderEpoch::from_wire(theirs) {
+        Some(theirs) if theirs < ours => Err(ErrorCode::FencedLeaderEpoch),
+        Some(theirs) if theirs > ours => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,169 @@
+//! What happens to a partition beside requests: roles, configuration, retention, deletion.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::{DeletedFiles, FsStorage};
+use ottla_types::{Offset, Uuid, WallTime};
+
+use super::{Durability, Partition, PartitionConfig, Role};
+use crate::replicas::FsLog;
+
+/// Figures of one partition, for tools and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PartitionFigures {
+    /// First offset.
+    pub(crate) log_start: Offset,
+    /// Next offset to be written.
+    pub(crate) log_end: Offset,
+    /// Bytes of all segments.
+    pub(crate) bytes: u64,
+    /// Segments.
+    pub(crate) segments: usize,
+    /// Waiting produce requests.
+    pub(crate) waiting_produce: usize,
+    /// Waiting fetch requests.
+    pub(crate) waiting_fetch: usize,
+    /// Whether this broker leads.
+    pub(crate) leads: bool,
+    /// Whether the log has failed.
+    pub(crate) failed: bool,
+}
+
+impl Partition {
+    /// Follows the newest metadata; a new leader epoch starts at the log's end.
+    pub(crate) fn set_role(&self, role: Role) {
+        let mut state = self.state.lock();
+        if state.role == role {
+            return;
+        }
+        if let (Role::Leader { epoch, .. }, Some(log)) = (role, &mut state.log) {
+            log.start_epoch(epoch);
+        }
+        state.role = role;
+        state.waiting.abandon();
+    }
+
+    /// Takes over a changed configuration.
+    pub(crate) fn set_config(self: &Arc<Self>, config: PartitionConfig) {
+        let mut state = self.state.lock();
+        if let Some(log) = &mut state.log {
+            log.set_config(config.log.clone());
+        }
+        let durability = config.durability;
+        self.config.store(Arc::new(config));
+        match durability {
+            Durability::Os => {
+                if let Some(end) = state.log.as_ref().map(FsLog::end_offset) {
+                    self.raise_high_watermark(&mut state, end);
+                }
+            }
+            Durability::Fsync => {
+                drop(state);
+                self.request_flush();
+            }
+        }
+    }
+
+    /// Applies retention; the returned segments are renamed and wait for `file.delete.delay.ms`.
+    pub(crate) fn delete_expired(&self, now: WallTime) -> Option<DeletedFiles<FsStorage>> {
+        let mut state = self.state.lock();
+        let high_watermark = state.high_watermark;
+        let log = state.log.as_mut().filter(|log| !log.is_failed())?;
+        log.expire_producers(now);
+        log.delete_expired(now, high_watermark).unwrap_or_else(|error| {
+            tracing::error!(partition = %self.topic_partition, %error, "retention failed");
+            None
+        })
+    }
+
+    /// `file.delete.delay.ms` of the topic.
+    pub(crate) fn file_delete_delay(&self) -> Duration {
+        self.config.load().file_delete_delay
+    }
+
+    /// Asks for a sync of what is not synced yet.
+    pub(crate) fn sync_soon(self: &Arc<Self>) {
+        let dirty = self
+            .state
+            .lock()
+            .log
+            .as_ref()
+            .is_some_and(|log| !log.is_failed() && log.flushed_to() < log.end_offset());
+        if dirty {
+            self.request_flush();
+        }
+    }
+
+    /// The offset from which a recovery after a crash must read; none once deleted.
+    pub(crate) fn recovery_point(&self) -> Option<Offset> {
+        self.state.lock().log.as_ref().map(FsLog::flushed_to)
+    }
+
+    /// First offset, if it is not simply the first segment's; none once deleted.
+    pub(crate) fn log_start_offset(&self) -> Option<Offset> {
+        self.state.lock().log.as_ref().map(FsLog::log_start_offset)
+    }
+
+    /// Figures for tools and metrics.
+    pub(crate) fn figures(&self) -> PartitionFigures {
+        let state = self.state.lock();
+        let (waiting_produce, waiting_fetch) = state.waiting.counts();
+        let leads = matches!(state.role, Role::Leader { .. });
+        let Some(log) = &state.log else { return PartitionFigures::default() };
+        PartitionFigures {
+            log_start: log.log_start_offset(),
+            log_end: log.end_offset(),
+            bytes: log.size_bytes() as u64,
+            segments: log.segment_count(),
+            waiting_produce,
+            waiting_fetch,
+            leads,
+            failed: log.is_failed(),
+        }
+    }
+
+    /// Closes open files that nothing needs.
+    pub(crate) fn release_idle(&self) {
+        if let Some(log) = &mut self.state.lock().log
+            && let Err(error) = log.release_idle()
+        {
+            tracing::warn!(partition = %self.topic_partition, %error, "cannot close idle files");
+        }
+    }
+
+    /// Syncs and closes the log before a clean shutdown; false if that failed.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        state.waiting.abandon();
+        let Some(log) = &mut state.log else { return true };
+        match log.close() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(partition = %self.topic_partition, %error, "cannot close the log");
+                false
+            }
+        }
+    }
+
+    /// Takes the partition out of service and renames its directory, whose new path is answered.
+    pub(crate) fn delete(&self, suffix: Uuid) -> Option<PathBuf> {
+        let mut state = self.state.lock();
+        let log = state.log.take()?;
+        state.waiting.abandon();
+        drop(state);
+        match log.delete(suffix) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                tracing::error!(partition = %self.topic_partition, %error, "cannot delete");
+                None
+            }
+        }
+    }
+
+    /// Runs `look` on the log; none once deleted.
+    pub(crate) fn with_log<T>(&self, look: impl FnOnce(&mut FsLog) -> T) -> Option<T> {
+        self.state.lock().log.as_mut().map(look)
+    }
+}

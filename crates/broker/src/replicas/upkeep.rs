@@ -1,0 +1,124 @@
+//! What happens to log directories as time passes: retention, checkpoints, removal of files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_log::{Checkpoint, Storage as _};
+use ottla_types::{MonoTime, Offset, TopicPartition};
+
+use super::{Replicas, Trash};
+use crate::shared::Shared;
+
+/// When each of the regular tasks is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    retention: MonoTime,
+    checkpoints: MonoTime,
+    high_watermarks: MonoTime,
+}
+
+impl Schedule {
+    /// A schedule for a broker that starts now.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let config = shared.config.load();
+        let first = shared.clock.now().after(config.logs.initial_task_delay);
+        Self { retention: first, checkpoints: first, high_watermarks: first }
+    }
+}
+
+impl Replicas {
+    /// Does what is due.
+    pub(crate) fn upkeep(&self, shared: &Arc<Shared>, schedule: &mut Schedule) {
+        let now = shared.clock.now();
+        let config = shared.config.load();
+        if schedule.retention <= now {
+            schedule.retention = now.after(config.logs.retention_check_interval);
+            self.delete_expired(shared);
+        }
+        if schedule.checkpoints <= now {
+            schedule.checkpoints = now.after(config.logs.recovery_point_checkpoint_interval);
+            self.write_checkpoints(shared);
+        } else if schedule.high_watermarks <= now {
+            self.write_high_watermarks(shared);
+        }
+        if schedule.high_watermarks <= now {
+            let interval = config.replication.high_watermark_checkpoint_interval;
+            schedule.high_watermarks = now.after(interval);
+        }
+        self.empty_trash(now);
+    }
+
+    fn delete_expired(&self, shared: &Shared) {
+        let now = shared.clock.wall();
+        for partition in shared.partitions.all() {
+            let Some(deleted) = partition.delete_expired(now) else { continue };
+            if !deleted.segments.is_empty() {
+                let count = deleted.segments.len();
+                tracing::info!(partition = %partition.topic_partition(), count, "segments expired");
+            }
+            let due = shared.clock.now().after(partition.file_delete_delay());
+            self.trash.lock().push((due, Trash::Segments(deleted)));
+        }
+    }
+
+    fn empty_trash(&self, now: MonoTime) {
+        let due: Vec<Trash> = {
+            let mut trash = self.trash.lock();
+            let (due, later) =
+                std::mem::take(&mut *trash).into_iter().partition(|(at, _)| *at <= now);
+            *trash = later;
+            let due: Vec<(MonoTime, Trash)> = due;
+            due.into_iter().map(|(_, trash)| trash).collect()
+        };
+        for trash in due {
+            let removed = match trash {
+                Trash::Segments(files) => files.remove(),
+                Trash::Directory { storage, path } => storage.remove_dir_all(&path),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(%error, "deleted files cannot be removed");
+            }
+        }
+    }
+
+    /// Writes recovery points, log starts and high watermarks of every directory.
+    pub(super) fn write_checkpoints(&self, shared: &Shared) {
+        self.write(shared, Checkpoint::RecoveryPoints, |partition| partition.recovery_point());
+        self.write(shared, Checkpoint::LogStarts, |partition| {
+            partition.log_start_offset().filter(|start| *start > Offset::ZERO)
+        });
+        self.write_high_watermarks(shared);
+    }
+
+    fn write_high_watermarks(&self, shared: &Shared) {
+        self.write(shared, Checkpoint::HighWatermarks, |partition| {
+            Some(partition.high_watermark())
+        });
+    }
+
+    fn write(
+        &self,
+        shared: &Shared,
+        which: Checkpoint,
+        value: impl Fn(&crate::partition::Partition) -> Option<Offset>,
+    ) {
+        let mut offsets: Vec<BTreeMap<TopicPartition, Offset>> =
+            self.dirs.iter().map(|_| BTreeMap::new()).collect();
+        for partition in shared.partitions.all() {
+            if let (Some(offset), Some(offsets)) =
+                (value(&partition), offsets.get_mut(partition.directory()))
+            {
+                offsets.insert(partition.topic_partition().clone(), offset);
+            }
+        }
+        for (dir, offsets) in self.dirs.iter().zip(offsets) {
+            // Before the first image the files on disk know more than we do.
+            if dir.is_offline() || dir.left.lock().is_some() {
+                continue;
+            }
+            if let Err(error) = dir.log.write_checkpoint(which, &offsets) {
+                tracing::error!(dir = dir.path, %error, "cannot write a checkpoint");
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `ottla server` and `ottla dev`: a node from its start to its last signal.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ottla_broker::{Node, StartError, StartOptions};
+use ottla_cli::{DevArgs, DevFormat, Exit, Failure, ServerArgs};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{logging, settings};
+
+/// How long a shutdown may take before connections are cut.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a node until it is told to stop.
+pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
+    logging::start(args.log_format, "info");
+    let loaded = settings::read(args.file.as_deref(), &args.overrides, args.strict)?;
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    let mut options = StartOptions::new(loaded);
+    // Without a file it is somebody's first node; a configured one is formatted on purpose.
+    options.format = args.file.is_none();
+    let node = Node::start(options).await.map_err(|error| failure(&error))?;
+    for (name, address) in node.addresses() {
+        tracing::info!("listening on {address} ({name})");
+    }
+    let mut stop = Stop::new()?;
+    tokio::select! {
+        () = node.ready() => tracing::info!(cluster_id = node.cluster_id(), "ready"),
+        () = stop.first() => return Ok(finish(node, stop).await),
+    }
+    stop.first().await;
+    Ok(finish(node, stop).await)
+}
+
+/// Runs a throw-away node until it is told to stop.
+pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
+    logging::start(ottla_cli::LogFormat::Text, "warn");
+    let data = Data::new(args.data)?;
+    let mut overrides = vec![
+        format!("listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:0", args.port),
+        format!("log.dirs={}", data.path.display()),
+        "group.initial.rebalance.delay.ms=0".to_owned(),
+    ];
+    overrides.extend(args.overrides);
+    let loaded = settings::read(None, &overrides, false)?;
+    let mut options = StartOptions::new(loaded);
+    options.format = true;
+    options.http_optional = true;
+    let node = Node::start(options).await.map_err(|error| failure(&error))?;
+    let mut stop = Stop::new()?;
+    tokio::select! {
+        () = node.ready() => announce(&node, &data.path, args.format),
+        () = stop.first() => return Ok(finish(node, stop).await),
+    }
+    stop.first().await;
+    Ok(finish(node, stop).await)
+}
+
+fn announce(node: &Node, data: &std::path::Path, format: DevFormat) {
+    let bootstrap: Vec<String> =
+        node.bootstrap_addresses().iter().map(ToString::to_string).collect();
+    let bootstrap = bootstrap.join(",");
+    let http = node.http_address().map(|address| address.to_string());
+    match format {
+        DevFormat::Json => {
+            let line = serde_json::json!({
+                "bootstrap": bootstrap,
+                "cluster_id": node.cluster_id(),
+                "http": http,
+                "data": data.display().to_string(),
+                "pid": std::process::id(),
+            });
+            println!("{line}");
+        }
+        DevFormat::Text => {
+            println!("Ottla is ready.");
+            println!("  bootstrap.servers  {bootstrap}");
+            if let Some(http) = http {
+                println!("  metrics            http://{http}/metrics");
+            }
+            println!("  data               {}", data.display());
+            println!("Ctrl-C stops it.");
+        }
+    }
+}
+
+async fn finish(node: Node, mut stop: Stop) -> Exit {
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = node.shutdown(PATIENCE) => {
+            tracing::info!("stopped");
+            Exit::Ok
+        }
+        () = stop.first() => {
+            tracing::warn!("stopped at once, the next start will recover");
+            Exit::Interrupted
+        }
+    }
+}
+
+fn failure(error: &StartError) -> Failure {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    let exit = match error {
+        StartError::Bind(_) | StartError::Http { .. } => Exit::Conflict,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, text)
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let signal = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(Exit::Failed, format!("signals cannot be handled: {error}"))
+            })
+        };
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The folder of a throw-away node; a temporary one goes when the node does.
+struct Data {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Data {
+    fn new(path: Option<PathBuf>) -> Result<Self, Failure> {
+        if let Some(path) = path {
+            return Ok(Self { path, temporary: false });
+        }
+        let name = format!("ottla-dev-{}", ottla_broker::storage::random_uuid());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path, temporary: true })
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            eprintln!("warning: {} cannot be removed: {error}", self.path.display());
+        }
+    }
+}
