@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 #![allow(clippy::indexing_slicing, reason = "a failed step is a failed test")]
 
+mod golden;
 mod handover;
 mod node;
 mod one_voter;
