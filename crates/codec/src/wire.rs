@@ -180,8 +180,8 @@ pub fn put_tag<S: Sink>(
     tag: u32,
     size: Counter,
 ) -> Result<(), EncodeError> {
-    let len = u32::try_from(size.len())
-        .map_err(|_| EncodeError::TooLong { field, len: size.len() })?;
+    let len =
+        u32::try_from(size.len()).map_err(|_| EncodeError::TooLong { field, len: size.len() })?;
     s.put_uvarint(tag);
     s.put_uvarint(len);
     Ok(())
