@@ -167,6 +167,9 @@ impl Quorum {
             control,
             batch: entry.batch.clone(),
         }));
+        if !control {
+            return;
+        }
         let before = (self.control.kraft_version, self.control.voters.clone());
         // Control records of ours can be read; those of a later version would have been refused.
         self.control.observe(&batch).expect("control records were checked");
