@@ -10,6 +10,7 @@ use ottla_metadata::Bootstrap;
 use ottla_net::{BindError, Server};
 use ottla_types::{IncarnationId, NodeId};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::driver::lifecycle::{self, Lifecycle, Phase};
@@ -90,6 +91,8 @@ pub struct Node {
     quorum: QuorumThread,
     upkeep: Upkeep,
     http: Option<HttpServer>,
+    /// Tasks that tell the controller about this node.
+    reports: Vec<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -148,6 +151,8 @@ impl Node {
         let published = publisher.published();
         let publisher = publisher.start(&shared)?;
         let advertised = assemble::advertised(&config, &listeners);
+        let reports =
+            assemble::start_reports(&shared, &config, &listeners, &forwarder, &published);
         let server = assemble::serve(&shared, &config, listeners);
         let lifecycle = config.roles.broker.then(|| {
             Lifecycle::start(lifecycle::Start {
@@ -163,7 +168,8 @@ impl Node {
         }
         let http = HttpServer::start(&shared, &config, options.http_optional).await?;
         let upkeep = Upkeep::start(&shared);
-        Ok(Self { shared, server, lifecycle, publisher, quorum: quorum_thread, upkeep, http })
+        let quorum = quorum_thread;
+        Ok(Self { shared, server, lifecycle, publisher, quorum, upkeep, http, reports })
     }
 
     /// Names of the listeners and the addresses that are listened on.
@@ -217,6 +223,9 @@ impl Node {
         let epoch = self.lifecycle.as_ref().and_then(Lifecycle::epoch);
         if let Some(lifecycle) = self.lifecycle {
             lifecycle.shut_down(patience / 2).await;
+        }
+        for task in self.reports {
+            task.abort();
         }
         if let Some(http) = self.http {
             http.stop().await;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::dispatch::{ListenerKind, RequestContext};
+use crate::driver::alter_partition::Recovering;
 use crate::driver::lifecycle::Phase;
 use crate::driver::producer_ids::ProducerIds;
 use crate::driver::{ControllerHandle, GroupHandle, QuorumHandle};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) groups: OnceLock<GroupHandle>,
     /// Sends requests to the active controller.
     pub(crate) forwarder: OnceLock<Forwarder>,
+    /// Partitions that recover from an unclean election under this broker's lead.
+    pub(crate) recovering: Recovering,
     /// Ids for idempotent producers.
     pub(crate) producer_ids: ProducerIds,
     /// Where the broker stands, and its epoch (-1 before it is registered).

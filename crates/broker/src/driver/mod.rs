@@ -3,9 +3,13 @@
 //! * [`quorum`]: the metadata quorum and, on controllers, the controller; one thread.
 //! * [`publisher`]: makes committed metadata effective in this node; one thread.
 //! * [`lifecycle`]: registers the broker, keeps it alive, and says goodbye; one task.
+//! * [`controller_registration`]: registers the controller; one task.
+//! * [`alter_partition`]: tells the controller which partitions have recovered; one task.
 //! * [`group`]: the group coordinator's shards.
 //! * [`producer_ids`]: blocks of producer ids.
 
+pub(crate) mod alter_partition;
+pub(crate) mod controller_registration;
 pub(crate) mod group;
 pub(crate) mod lifecycle;
 pub(crate) mod producer_ids;

@@ -113,6 +113,7 @@ fn apply(shared: &Arc<Shared>, last: &ClusterImage, image: &SharedImage) {
         dynamic_config::apply(shared, &delta, image);
         if shared.config.load().roles.broker {
             shared.replicas.apply(shared, &delta, image);
+            shared.recovering.note(shared, &delta);
         }
         if let Some(groups) = shared.groups.get() {
             groups.apply(shared, &delta, image);

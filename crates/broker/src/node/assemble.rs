@@ -6,23 +6,28 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_client::HostPort;
-use ottla_config::{BrokerConfig, Layers};
+use ottla_config::{BrokerConfig, Layers, Listener};
 use ottla_log::{FsStorage, LogConfig, LogDirectory};
 use ottla_metadata::controller::{Controller, ControllerConfig, SnapshotTrigger};
 use ottla_metadata::{Bootstrap, ClusterImage};
 use ottla_net::{BindError, BoundListener, ListenerOptions, MemoryBudget, Server, ServerOptions};
 use ottla_quorum::{Now, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
-use ottla_types::DirectoryId;
+use ottla_types::{DirectoryId, Offset};
 use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::StartError;
 use crate::clock::Clock;
 use crate::config_rules::NodeRules;
 use crate::dispatch::Dispatcher;
+use crate::driver::alter_partition::{self, Recovering};
+use crate::driver::controller_registration;
 use crate::driver::lifecycle::Advertised;
 use crate::driver::producer_ids::ProducerIds;
 use crate::driver::quorum::MetadataDisk;
 use crate::fetch_session::FetchSessionCache;
+use crate::forward::Forwarder;
 use crate::partitions::Partitions;
 use crate::replicas::{OpenedDirectory, Replicas};
 use crate::shared::{Identity, Shared};
@@ -151,9 +156,11 @@ pub(super) fn bind(config: &BrokerConfig) -> Result<Vec<BoundListener>, BindErro
 
 /// Addresses for clients, each with the port that the system gave it where it was left open.
 pub(super) fn advertised(config: &BrokerConfig, bound: &[BoundListener]) -> Vec<Advertised> {
-    config
-        .listeners
-        .advertised
+    with_real_ports(&config.listeners.advertised, bound)
+}
+
+fn with_real_ports(listeners: &[Listener], bound: &[BoundListener]) -> Vec<Advertised> {
+    listeners
         .iter()
         .map(|listener| {
             let real = bound.iter().find(|bound| bound.name() == listener.name);
@@ -165,6 +172,26 @@ pub(super) fn advertised(config: &BrokerConfig, bound: &[BoundListener]) -> Vec<
             Advertised { name: listener.name.clone(), host, port, protocol: listener.protocol }
         })
         .collect()
+}
+
+/// Starts the tasks that tell the controller about this node, beside the broker's own life.
+pub(super) fn start_reports(
+    shared: &Arc<Shared>,
+    config: &BrokerConfig,
+    bound: &[BoundListener],
+    forwarder: &Forwarder,
+    published: &watch::Receiver<Offset>,
+) -> Vec<JoinHandle<()>> {
+    let registration = config.roles.controller.then(|| {
+        controller_registration::start(controller_registration::Start {
+            shared: shared.clone(),
+            forwarder: forwarder.clone(),
+            listeners: with_real_ports(&config.listeners.advertised_controller, bound),
+            published: published.clone(),
+        })
+    });
+    let recoveries = config.roles.broker.then(|| alter_partition::start(shared, forwarder));
+    registration.into_iter().chain(recoveries).collect()
 }
 
 /// Where this node's broker part reaches its own controller part.
@@ -208,6 +235,7 @@ pub(super) fn share(
         controller: OnceLock::new(),
         groups: OnceLock::new(),
         forwarder: OnceLock::new(),
+        recovering: Recovering::default(),
         producer_ids: ProducerIds::default(),
         lifecycle: OnceLock::new(),
         metadata_directory: rest.pop(),

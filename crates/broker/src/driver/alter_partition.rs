@@ -1,0 +1,175 @@
+//! Tells the controller that partitions have recovered from an unclean election (KIP-966).
+//!
+//! A leader that was elected although it may lack data is marked as recovering. Once its log is
+//! open here there is nothing more that it could do, so it says so with AlterPartition, and the
+//! partition's ISR may grow again. Shrinking and growing the ISR belong to replication.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_metadata::{ClusterImage, ImageDelta, LeaderRecovery, PartitionState};
+use ottla_protocol::alter_partition_request::{
+    AlterPartitionRequest, BrokerState, PartitionData, TopicData,
+};
+use ottla_protocol::alter_partition_response::AlterPartitionResponse;
+use ottla_types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionIndex, TopicId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::forward::{ForwardError, Forwarder};
+use crate::shared::Shared;
+
+/// Pause after something failed.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// Most partitions in one request.
+const PARTITIONS_MAX: usize = 1_000;
+
+type Key = (TopicId, PartitionIndex);
+
+/// Partitions that this broker leads and that the metadata calls recovering.
+#[derive(Debug, Default)]
+pub(crate) struct Recovering {
+    partitions: Mutex<HashMap<Key, Arc<PartitionState>>>,
+    ready: Notify,
+}
+
+impl Recovering {
+    /// Notes what new metadata says; called after it has become effective for the replicas.
+    pub(crate) fn note(&self, shared: &Shared, delta: &ImageDelta) {
+        let node = shared.node_id();
+        let mut partitions = self.partitions.lock();
+        for changed in &delta.partitions {
+            let key = (changed.topic.id, changed.partition);
+            let recovering = changed.state.new.as_ref().filter(|state| {
+                state.leader == Some(node) && state.recovery == LeaderRecovery::Recovering
+            });
+            // A log that could not be opened has not recovered.
+            let hosted = shared.partitions.find(Some(changed.topic.id), &changed.topic.name);
+            let here = hosted.is_some_and(|topic| topic.partition(changed.partition).is_some());
+            match recovering.filter(|_| here) {
+                Some(state) => partitions.insert(key, state.clone()),
+                None => partitions.remove(&key),
+            };
+        }
+        if !partitions.is_empty() {
+            self.ready.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<(Key, Arc<PartitionState>)> {
+        let mut partitions = self.partitions.lock();
+        let keys: Vec<Key> = partitions.keys().take(PARTITIONS_MAX).copied().collect();
+        let mut taken: Vec<_> =
+            keys.into_iter().filter_map(|key| partitions.remove_entry(&key)).collect();
+        taken.sort_unstable_by_key(|(key, _)| *key);
+        taken
+    }
+
+    /// Gives back what was not done; what newer metadata says has precedence.
+    fn give_back(&self, taken: impl IntoIterator<Item = (Key, Arc<PartitionState>)>) {
+        let mut partitions = self.partitions.lock();
+        for (key, state) in taken {
+            partitions.entry(key).or_insert(state);
+        }
+    }
+}
+
+/// Starts the task; aborting it ends it.
+pub(crate) fn start(shared: &Arc<Shared>, forwarder: &Forwarder) -> JoinHandle<()> {
+    tokio::spawn(run(shared.clone(), forwarder.clone()))
+}
+
+async fn run(shared: Arc<Shared>, forwarder: Forwarder) {
+    loop {
+        let taken = shared.recovering.take();
+        if taken.is_empty() {
+            shared.recovering.ready.notified().await;
+            continue;
+        }
+        let request = request(&shared, &taken);
+        match send(&forwarder, &request).await {
+            Ok(response) => {
+                let again = to_try_again(&response);
+                if !again.is_empty() {
+                    let kept = taken.into_iter().filter(|(key, _)| again.contains(key));
+                    shared.recovering.give_back(kept);
+                    tokio::time::sleep(BACKOFF).await;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "recovered partitions could not be told");
+                shared.recovering.give_back(taken);
+                tokio::time::sleep(BACKOFF).await;
+            }
+        }
+    }
+}
+
+async fn send(
+    forwarder: &Forwarder,
+    request: &AlterPartitionRequest,
+) -> Result<AlterPartitionResponse, ForwardError> {
+    let response = forwarder.send(request).await?;
+    match ErrorCode::from_code(response.error_code) {
+        Some(ErrorCode::None) => Ok(response),
+        other => {
+            if other == Some(ErrorCode::NotController) {
+                forwarder.forget().await;
+            }
+            Err(ForwardError::Refused(other.unwrap_or(ErrorCode::UnknownServerError)))
+        }
+    }
+}
+
+fn request(shared: &Shared, taken: &[(Key, Arc<PartitionState>)]) -> AlterPartitionRequest {
+    let image = shared.image.load();
+    let (own, own_epoch) = (shared.node_id(), shared.broker_epoch());
+    let mut topics: Vec<TopicData> = Vec::new();
+    for ((topic, partition), state) in taken {
+        let isr = state.isr.iter().map(|id| BrokerState {
+            broker_id: id.to_wire(),
+            broker_epoch: if *id == own { own_epoch } else { known_epoch(&image, *id) },
+        });
+        let data = PartitionData {
+            partition_index: partition.to_wire(),
+            leader_epoch: LeaderEpoch::to_wire(state.leader_epoch),
+            new_isr_with_epochs: isr.collect(),
+            leader_recovery_state: LeaderRecovery::Recovered.code(),
+            partition_epoch: state.partition_epoch.to_wire(),
+            ..Default::default()
+        };
+        match topics.last_mut().filter(|last| last.topic_id == topic.0) {
+            Some(last) => last.partitions.push(data),
+            None => topics.push(TopicData { topic_id: topic.0, partitions: vec![data] }),
+        }
+    }
+    AlterPartitionRequest { broker_id: own.to_wire(), broker_epoch: own_epoch, topics }
+}
+
+/// The epoch of another broker; -1 lets the controller take the broker as it is now.
+fn known_epoch(image: &ClusterImage, node: NodeId) -> i64 {
+    BrokerEpoch::option_to_wire(image.broker(node).map(|broker| broker.epoch))
+}
+
+/// Partitions whose request may succeed later. After every other error newer metadata is on its
+/// way, and brings the partition here again if it is still recovering.
+fn to_try_again(response: &AlterPartitionResponse) -> Vec<Key> {
+    let mut again = Vec::new();
+    for topic in &response.topics {
+        for partition in &topic.partitions {
+            let code = ErrorCode::from_code(partition.error_code);
+            let later = matches!(
+                code,
+                Some(ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted)
+            );
+            if let Some(index) = PartitionIndex::from_wire(partition.partition_index)
+                && later
+            {
+                again.push((TopicId(topic.topic_id), index));
+            }
+        }
+    }
+    again
+}
