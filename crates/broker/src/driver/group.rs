@@ -7,6 +7,7 @@
 //! [`load`] reads a partition back, [`append`] writes records.
 
 mod append;
+mod figures;
 mod load;
 mod shard;
 mod timers;
@@ -19,10 +20,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use ottla_config::BrokerConfig;
-use ottla_group::{DeletedTopic, GroupConfig, GroupError, GroupId, Now, Request, Response, Stats};
+use ottla_group::{DeletedTopic, GroupConfig, GroupError, GroupId, Now, Request, Response};
 use ottla_metadata::{ClusterImage, ImageDelta};
 use ottla_record::Compression;
 use ottla_types::{PartitionIndex, TopicId, java_string_hash};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,6 +33,7 @@ use crate::clock::Clock;
 use crate::dispatch::Reply;
 use crate::partition::Partition;
 use crate::shared::Shared;
+pub(crate) use figures::GroupFigures;
 use shard::Shard;
 use timers::Timers;
 
@@ -43,6 +46,8 @@ pub(crate) struct GroupHandle(Arc<Inner>);
 
 struct Inner {
     shards: DashMap<PartitionIndex, Arc<Shard>>,
+    /// What shards that are gone have counted.
+    retired: Mutex<GroupFigures>,
     env: Arc<Env>,
     timers: JoinHandle<()>,
 }
@@ -175,6 +180,7 @@ impl GroupHandle {
         });
         Self(Arc::new_cyclic(|inner| Inner {
             shards: DashMap::new(),
+            retired: Mutex::default(),
             timers: env.runtime.spawn(timers::run(inner.clone(), env.clone())),
             env,
         }))
@@ -245,6 +251,7 @@ impl GroupHandle {
         let lost = self.0.shards.remove_if(&index, |_, shard| shard.topic_id() == topic);
         if let Some((_, shard)) = lost {
             shard.close();
+            self.0.retired.lock().count(&shard.figures().1.counters);
         }
     }
 
@@ -271,9 +278,14 @@ impl GroupHandle {
         self.shards().iter().map(|shard| shard.ask(request.clone())).collect()
     }
 
-    /// Figures of every shard, for metrics.
-    pub(crate) fn stats(&self) -> Vec<Stats> {
-        self.shards().iter().map(|shard| shard.stats()).collect()
+    /// Figures of all shards.
+    pub(crate) fn figures(&self) -> GroupFigures {
+        let mut sum = *self.0.retired.lock();
+        for shard in self.shards() {
+            let (phase, stats) = shard.figures();
+            sum.add(phase, &stats);
+        }
+        sum
     }
 
     fn shard(&self, index: PartitionIndex) -> Option<Arc<Shard>> {

@@ -14,6 +14,7 @@ use ottla_types::{ErrorCode, MonoTime, Offset, PartitionIndex, TopicId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::figures::ShardPhase;
 use super::{Asked, Env, append};
 use crate::partition::Partition;
 
@@ -72,8 +73,14 @@ impl Shard {
         &self.env
     }
 
-    pub(super) fn stats(&self) -> Stats {
-        self.state.lock().core.stats()
+    pub(super) fn figures(&self) -> (ShardPhase, Stats) {
+        let state = self.state.lock();
+        let phase = match (state.closed, state.core.is_active()) {
+            (true, _) => ShardPhase::Failed,
+            (false, true) => ShardPhase::Active,
+            (false, false) => ShardPhase::Loading,
+        };
+        (phase, state.core.stats())
     }
 
     /// Handles a request.
