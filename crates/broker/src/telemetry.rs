@@ -18,6 +18,7 @@ use crate::partition::{Appended, ReadOutcome};
 use crate::shared::Shared;
 
 mod gauges;
+mod groups;
 
 pub(crate) use gauges::{partitions as refresh, register};
 

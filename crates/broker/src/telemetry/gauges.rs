@@ -17,14 +17,15 @@ pub(crate) fn register(shared: &Arc<Shared>) {
     controller(shared);
     quorum(shared);
     process(shared);
+    super::groups::register(shared);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating point numbers")]
-fn number(value: u64) -> f64 {
+pub(super) fn number(value: u64) -> f64 {
     value as f64
 }
 
-fn count(value: usize) -> f64 {
+pub(super) fn count(value: usize) -> f64 {
     number(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
