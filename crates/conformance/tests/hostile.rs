@@ -17,7 +17,7 @@ use ottla_protocol::{
 use ottla_protocol::{ProduceRequest, ProduceResponse, create_topics_request::CreatableTopic};
 use ottla_record::{BatchBuilder, Compression};
 use ottla_testkit::wire::Shape;
-use ottla_testkit::{Kind, Node, NodeOptions, Random, Replay, schema, seed};
+use ottla_testkit::{Kind, Node, NodeOptions, Random, Replay, schema, seed, wait_until};
 use ottla_types::Timestamp;
 
 /// What frames may add to resident memory.
@@ -145,12 +145,13 @@ impl Honest {
             timeout_ms: 10_000,
             ..CreateTopicsRequest::default()
         };
-        let created: CreateTopicsResponse = client.call(ApiKey::CreateTopics, 5, &request)?;
-        ensure!(created.topics[0].error_code == 0, "{created:?}");
-        let mut honest = Self { client };
-        ottla_testkit::wait_until("a leader", Duration::from_secs(10), || {
-            honest.produce().is_ok_and(|e| e == 0)
+        // A broker that has just started may be fenced for a moment.
+        wait_until("the topic", Duration::from_secs(10), || {
+            let created = client.call(ApiKey::CreateTopics, 5, &request);
+            created.is_ok_and(|c: CreateTopicsResponse| c.topics[0].error_code == 0)
         })?;
+        let mut honest = Self { client };
+        wait_until("a leader", Duration::from_secs(10), || honest.produce().is_ok_and(|e| e == 0))?;
         Ok(honest)
     }
 

@@ -32,7 +32,8 @@ fn answers_are_kafkas() -> Result<()> {
     let mut sides = (Side::connect(&kafka)?, Side::connect(&ottla)?);
     let offered = offered_versions(&mut sides.0)?;
     let mut allowed = parse_allowed()?;
-    let mut found = Vec::new();
+    // For each place and pair of values, the versions that show it.
+    let mut found: BTreeMap<(usize, String), Vec<i16>> = BTreeMap::new();
     let mut compared = 0;
     for step in script::parse(SCRIPT)? {
         for version in step.versions.clone() {
@@ -50,13 +51,18 @@ fn answers_are_kafkas() -> Result<()> {
             compared += 1;
             for (path, left, right) in differences(&left, &right) {
                 if !allow(&mut allowed, step.api.name(), &path) {
-                    found.push(format!("{}: {path}: Kafka {left}, Ottla {right}", context()));
+                    let place = format!("{} {path}: Kafka {left}, Ottla {right}", step.api);
+                    found.entry((step.line, place)).or_default().push(version);
                 }
             }
         }
     }
     println!("{compared} answers compared");
-    ensure!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
+    let shown: Vec<String> = found
+        .iter()
+        .map(|((line, place), versions)| format!("line {line} {versions:?} {place}"))
+        .collect();
+    ensure!(found.is_empty(), "{} differences:\n{}", found.len(), shown.join("\n"));
     let idle: Vec<String> =
         allowed.iter().filter(|a| !a.used).map(|a| format!("{} {}", a.api, a.path)).collect();
     ensure!(idle.is_empty() || Kind::target() == Kind::Kafka, "allowed but equal: {idle:?}");
