@@ -63,21 +63,22 @@ impl RawClient {
     }
 
     /// Sends anything, says that no more comes, and reads whatever is answered within `limit`; a closed
-    /// connection is as good as an answer. Gives back the number of bytes read.
-    pub fn blurt(mut self, bytes: &[u8], limit: Duration) -> usize {
+    /// connection is as good as an answer. Gives back the number of whole answers.
+    pub fn blurt(mut self, bytes: &[u8], limit: Duration) -> u32 {
         self.stream.set_read_timeout(Some(limit)).ok();
         if self.stream.write_all(bytes).is_err() || self.stream.shutdown(Shutdown::Write).is_err() {
             return 0;
         }
-        let mut buffer = vec![0; 1 << 16];
-        let mut total = 0;
-        while let Ok(read) = self.stream.read(&mut buffer) {
-            if read == 0 {
-                break;
+        let mut answers = 0;
+        let mut length = [0; 4];
+        while self.stream.read_exact(&mut length).is_ok() {
+            let body = u64::from(u32::from_be_bytes(length));
+            match std::io::copy(&mut (&self.stream).take(body), &mut std::io::sink()) {
+                Ok(read) if read == body => answers += 1,
+                _ => break,
             }
-            total += read;
         }
-        total
+        answers
     }
 }
 
