@@ -232,7 +232,14 @@ fn flatten_into(json: &Json, path: String, flat: &mut BTreeMap<String, String>) 
         Json::Array(items) => {
             flat.insert(format!("{path}.len"), items.len().to_string());
             let key = identity(items);
-            for (at, item) in items.iter().enumerate() {
+            let mut items: Vec<&Json> = items.iter().collect();
+            if key.is_none() {
+                // Sets without names come in any order.
+                items.sort_by_key(|i| {
+                    (i.get("resourceName").map(ToString::to_string), i.to_string())
+                });
+            }
+            for (at, item) in items.into_iter().enumerate() {
                 let label = key
                     .and_then(|k| item.get(k))
                     .map_or_else(|| at.to_string(), |v| v.to_string().replace('"', ""));
