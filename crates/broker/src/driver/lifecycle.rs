@@ -153,7 +153,6 @@ impl Driver {
 
     /// Waits for the next reason to act.
     async fn select(&mut self, interval: Duration) -> Event {
-        let mut published = self.start.published.clone();
         let catching_up = *self.phase.borrow() < Phase::Running;
         let shared = self.start.shared.clone();
         tokio::select! {
@@ -162,7 +161,7 @@ impl Driver {
                 if changed.is_err() { std::future::pending::<()>().await; }
                 Event::Stop
             }
-            _ = published.changed(), if catching_up => Event::Beat,
+            _ = self.start.published.changed(), if catching_up => Event::Beat,
             () = shared.replicas.assignments_ready.notified() => Event::Assignments,
         }
     }
@@ -247,12 +246,12 @@ impl Driver {
     }
 
     async fn beat(
-        &self,
+        &mut self,
         epoch: i64,
         stopping: bool,
     ) -> Result<BrokerHeartbeatResponse, ForwardError> {
-        let shared = &self.start.shared;
-        let published = self.start.published.borrow().to_wire();
+        let shared = self.start.shared.clone();
+        let published = self.start.published.borrow_and_update().to_wire();
         let request = BrokerHeartbeatRequest {
             broker_id: shared.node_id().to_wire(),
             broker_epoch: epoch,
