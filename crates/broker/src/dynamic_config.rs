@@ -15,6 +15,7 @@ use ottla_metadata::{ClusterImage, ConfigKind, ConfigResource, ImageDelta};
 use ottla_record::{CompressionSettings, TimestampType as RecordTimestamps};
 use ottla_types::TopicName;
 
+use crate::config_rules::NodeRules;
 use crate::partition::{Durability, PartitionConfig};
 use crate::shared::Shared;
 
@@ -48,6 +49,9 @@ fn apply_broker(shared: &Shared, image: &ClusterImage) {
     match layers.config() {
         Ok(config) => {
             shared.config.store(Arc::new(config));
+            if let Some(controller) = shared.controller.get() {
+                controller.set_rules(Box::new(NodeRules::new(layers.clone())));
+            }
             shared.layers.store(Arc::new(layers));
         }
         Err(errors) => {

@@ -120,7 +120,8 @@ impl Node {
         let listeners = assemble::bind(&config)?;
         let layers = Layers::new(settings.texts());
         let directories = assemble::take_marks(directories)?;
-        let quorum = assemble::open_quorum(&config, &directories, &cluster_id, &layers, clock)?;
+        let quorum =
+            assemble::open_quorum(&config, &listeners, &directories, &cluster_id, &layers, clock)?;
         let publisher = Publisher::new();
         let identity = Identity {
             cluster_id,

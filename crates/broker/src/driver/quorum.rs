@@ -16,7 +16,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_metadata::controller::{
-    Activation, ApiError, Controller, Output as Decision, Proposal, Request, Response, Stats, Token,
+    Activation, ApiError, ConfigRules, Controller, Output as Decision, Proposal, Request, Response,
+    Stats, Token,
 };
 use ottla_metadata::{Bootstrap, ClusterImage};
 use ottla_quorum::{
@@ -34,7 +35,7 @@ use crate::replicas::FsLog;
 
 mod disk;
 
-pub(crate) use disk::{MetadataDisk, MetadataDiskError};
+pub(crate) use disk::{MetadataDisk, MetadataDiskError, Retention};
 
 /// What the quorum looks like from outside, swapped whole.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub(crate) struct Status {
     pub(crate) controller: Stats,
     /// Newest snapshot.
     pub(crate) snapshot: Option<SnapshotId>,
+    /// Oldest snapshot that is kept.
+    pub(crate) oldest_snapshot: Option<SnapshotId>,
 }
 
 /// Something for the thread to do.
@@ -67,6 +70,8 @@ enum Command {
     Request(Request, oneshot::Sender<Response>),
     /// A question about the quorum; only a leader knows.
     Describe(oneshot::Sender<Option<QuorumView>>),
+    /// This node's own dynamic configs have changed.
+    Rules(Box<dyn ConfigRules>),
     /// An observer has fetched from this offset.
     ObserverFetched(ReplicaKey, Offset),
     /// Hand over and stop.
@@ -99,6 +104,12 @@ impl ControllerHandle {
             Ok(()) => answered.await.unwrap_or_else(|_| gone()),
             Err(_) => gone(),
         }
+    }
+
+    /// Swaps what the controller knows of configs.
+    pub(crate) fn set_rules(&self, rules: Box<dyn ConfigRules>) {
+        // A thread that is gone decides nothing.
+        let _ = self.commands.send(Command::Rules(rules));
     }
 }
 
@@ -331,6 +342,11 @@ impl Driver {
             Command::Describe(answer) => {
                 let _ = answer.send(self.quorum.describe(now));
             }
+            Command::Rules(rules) => {
+                if let Some(controller) = &mut self.controller {
+                    controller.set_rules(rules);
+                }
+            }
             Command::ObserverFetched(key, end) => self.quorum.observer_fetched(now, key, end),
             Command::Stop => {
                 self.quorum.resign(now);
@@ -492,6 +508,9 @@ impl Driver {
             Ok(Some(id)) => {
                 tracing::info!(%id, "metadata snapshot written");
                 self.acknowledge(Input::SnapshotWritten(id));
+                if let Err(error) = self.disk.delete_old(now.wall) {
+                    tracing::error!(%error, "old metadata could not be deleted");
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "a metadata snapshot could not be written"),
@@ -529,6 +548,7 @@ fn status_of(quorum: &Quorum, controller: Option<&Controller>, disk: &MetadataDi
         quorum: quorum.stats(),
         controller: controller.map(Controller::stats).unwrap_or_default(),
         snapshot: disk.newest_snapshot(),
+        oldest_snapshot: disk.oldest_snapshot(),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::driver::alter_partition::{self, Recovering};
 use crate::driver::controller_registration;
 use crate::driver::lifecycle::Advertised;
 use crate::driver::producer_ids::ProducerIds;
-use crate::driver::quorum::MetadataDisk;
+use crate::driver::quorum::{MetadataDisk, Retention};
 use crate::fetch_session::FetchSessionCache;
 use crate::forward::Forwarder;
 use crate::partitions::Partitions;
@@ -63,6 +63,7 @@ pub(super) fn take_marks(
 /// Reads the metadata directory and resumes the quorum.
 pub(super) fn open_quorum(
     config: &BrokerConfig,
+    bound: &[BoundListener],
     directories: &[OpenedDirectory],
     cluster_id: &str,
     layers: &Layers,
@@ -85,8 +86,10 @@ pub(super) fn open_quorum(
     let trigger =
         SnapshotTrigger::new(snapshots.snapshot_bytes, snapshots.snapshot_interval, now.mono);
     let storage = Arc::new(FsStorage);
-    let (files, disk) = MetadataDisk::open(storage, root, clean, log, now, trigger)?;
-    let quorum = Quorum::open(quorum_config(config, cluster_id, id), &disk, now)?;
+    let retention =
+        Retention { bytes: snapshots.retention_bytes, age: snapshots.retention_age };
+    let (files, disk) = MetadataDisk::open(storage, root, clean, log, now, trigger, retention)?;
+    let quorum = Quorum::open(quorum_config(config, bound, cluster_id, id), &disk, now)?;
     if quorum.adopted() {
         tracing::info!("the metadata directory was written by another implementation: taken over");
     }
@@ -106,6 +109,7 @@ pub(super) fn open_quorum(
 
 fn quorum_config(
     config: &BrokerConfig,
+    bound: &[BoundListener],
     cluster_id: &str,
     directory: Option<DirectoryId>,
 ) -> QuorumConfig {
@@ -120,6 +124,12 @@ fn quorum_config(
     let seed = u64::from_be_bytes(ottla_sys::random_bytes());
     let mut quorum = QuorumConfig::new(cluster_id, own, voters, seed);
     quorum.endpoints = storage::controller_endpoints(config);
+    for endpoint in &mut quorum.endpoints {
+        let real = bound.iter().find(|bound| bound.name() == endpoint.name);
+        if let (0, Some(real)) = (endpoint.port, real) {
+            endpoint.port = real.address().port();
+        }
+    }
     quorum.fetch_timeout = config.quorum.fetch_timeout;
     quorum.election_timeout = config.quorum.election_timeout;
     quorum

@@ -12,6 +12,7 @@ use ottla_log::{
     AppendError, FsStorage, LogConfig, LogError, OpenError, OpenInfo, PartitionLog, ReadError,
     Storage, StorageFile, UnrecoveredLog,
 };
+use ottla_log::storage::DirEntry;
 use ottla_metadata::controller::SnapshotTrigger;
 use ottla_metadata::{ApplyError, ClusterImage, Record};
 use ottla_quorum::{
@@ -25,6 +26,10 @@ use ottla_types::{
 use parking_lot::Mutex;
 
 use crate::replicas::{FsLog, METADATA_TOPIC};
+
+mod retention;
+
+pub(crate) use retention::Retention;
 
 const WAL_FILE: &str = "ottla-quorum.wal";
 const STATE_FILE: &str = "ottla-quorum.state";
@@ -92,7 +97,9 @@ pub(crate) struct MetadataDisk {
     /// What is committed.
     pub(crate) image: ClusterImage,
     snapshot: Option<SnapshotId>,
+    oldest_snapshot: Option<SnapshotId>,
     trigger: SnapshotTrigger,
+    retention: Retention,
     wal: Option<(<FsStorage as Storage>::File, u64)>,
     last_timestamp: Timestamp,
 }
@@ -109,6 +116,7 @@ impl MetadataDisk {
         config: LogConfig,
         now: Now,
         trigger: SnapshotTrigger,
+        retention: Retention,
     ) -> Result<(Self, Disk), MetadataDiskError> {
         let directory = root.join(format!("{METADATA_TOPIC}-0"));
         let mut disk = Disk {
@@ -117,7 +125,8 @@ impl MetadataDisk {
             quorum_state: small(&storage, &directory.join(QUORUM_STATE_FILE))?,
             ..Default::default()
         };
-        let newest = newest_snapshot(&storage, &directory)?;
+        let all = snapshots(&storage, &directory)?;
+        let newest = all.last().map(|(id, _)| *id);
         let mut image = ClusterImage::new();
         let mut last_timestamp = Timestamp::NONE;
         if let Some(id) = newest {
@@ -128,6 +137,10 @@ impl MetadataDisk {
         }
         let start = newest.map_or(Offset::ZERO, |id| id.end);
         let mut log = open_log(&storage, root, &directory, clean, start, config, now.wall)?;
+        if log.end_offset() < start {
+            // A snapshot that was fetched, and the crash came before the log began there.
+            log.truncate_fully(start, now.wall)?;
+        }
         replay(&mut log, &mut image, &mut disk.control, &mut last_timestamp)?;
         disk.log = LogEnds { end: log.end_offset(), last_epoch: log.latest_epoch() };
         disk.snapshot = newest;
@@ -142,7 +155,9 @@ impl MetadataDisk {
             log: Arc::new(Mutex::new(log)),
             image,
             snapshot: newest,
+            oldest_snapshot: all.first().map(|(id, _)| *id),
             trigger,
+            retention,
             wal,
             last_timestamp,
         };
@@ -152,6 +167,11 @@ impl MetadataDisk {
     /// The newest complete snapshot.
     pub(crate) fn newest_snapshot(&self) -> Option<SnapshotId> {
         self.snapshot
+    }
+
+    /// The oldest complete snapshot that is kept.
+    pub(crate) fn oldest_snapshot(&self) -> Option<SnapshotId> {
+        self.oldest_snapshot
     }
 
     /// Writes and syncs what must be on disk.
@@ -242,8 +262,11 @@ impl MetadataDisk {
         for chunk in values.chunks(SNAPSHOT_BATCH) {
             builder.push(chunk.iter().map(AsRef::as_ref))?;
         }
+        // After a crash a snapshot must not know more than the log.
+        self.sync_log()?;
         self.replace(&self.directory.join(id.file_name()), &builder.finish())?;
         self.snapshot = Some(id);
+        self.oldest_snapshot.get_or_insert(id);
         self.trigger.written(now.mono);
         Ok(Some(id))
     }
@@ -254,6 +277,7 @@ impl MetadataDisk {
         self.log.lock().truncate_fully(id.end, WallTime::default())?;
         self.image = snapshot_image(id, &snapshot)?;
         self.snapshot = Some(id);
+        self.oldest_snapshot.get_or_insert(id);
         self.last_timestamp = snapshot.last_timestamp;
         Ok(())
     }
@@ -284,16 +308,20 @@ fn open_wal(
     Ok((file, len))
 }
 
-fn newest_snapshot(
+/// The complete snapshots and their sizes in bytes, oldest first.
+fn snapshots(
     storage: &FsStorage,
     directory: &Path,
-) -> Result<Option<SnapshotId>, MetadataDiskError> {
+) -> Result<Vec<(SnapshotId, u64)>, MetadataDiskError> {
     let entries = match storage.list(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(io_error(directory, source)),
     };
-    Ok(entries.iter().filter_map(|entry| SnapshotId::from_file_name(&entry.name)).max())
+    let named = |entry: &DirEntry| Some((SnapshotId::from_file_name(&entry.name)?, entry.len));
+    let mut entries: Vec<_> = entries.iter().filter_map(named).collect();
+    entries.sort_unstable();
+    Ok(entries)
 }
 
 fn read_snapshot(
