@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_codec::{Message, Reader};
 use ottla_net::{Answer, Handled};
-use ottla_protocol::{ApiKey, EnvelopeRequest, EnvelopeResponse, RequestHeader};
+use ottla_protocol::{ApiKey, DefaultPrincipalData, EnvelopeRequest, EnvelopeResponse, RequestHeader};
 use ottla_types::ErrorCode;
 
 use crate::api;
@@ -56,11 +56,14 @@ fn inner(
     ctx: &RequestContext,
     request: &EnvelopeRequest,
 ) -> Result<(RequestContext, Reader), ErrorCode> {
+    check_principal(request.request_principal.as_ref())?;
     let address = ip(&request.client_host_address).ok_or(ErrorCode::InvalidRequest)?;
+    // What is wrong with the inner request is told apart from what is wrong with the envelope.
+    let unreadable = |_| ErrorCode::UnsupportedVersion;
     let mut peek = Reader::new(request.request_data.clone());
-    let key = peek.i16("request_api_key").map_err(|_| ErrorCode::InvalidRequest)?;
-    let version = peek.i16("request_api_version").map_err(|_| ErrorCode::InvalidRequest)?;
-    let api = ApiKey::from_key(key).ok_or(ErrorCode::InvalidRequest)?;
+    let key = peek.i16("request_api_key").map_err(unreadable)?;
+    let version = peek.i16("request_api_version").map_err(unreadable)?;
+    let api = ApiKey::from_key(key).ok_or(ErrorCode::UnsupportedVersion)?;
     if !FORWARDABLE.contains(&api) {
         return Err(ErrorCode::InvalidRequest);
     }
@@ -69,7 +72,7 @@ fn inner(
     }
     let mut body = Reader::new(request.request_data.clone());
     let header = RequestHeader::decode(&mut body, api.request_header_version(version))
-        .map_err(|_| ErrorCode::InvalidRequest)?;
+        .map_err(unreadable)?;
     let inner = RequestContext {
         api,
         version,
@@ -83,6 +86,16 @@ fn inner(
         forwarded: true,
     };
     Ok((inner, body))
+}
+
+/// Everybody may do everything yet, but a principal that nobody can read is an error.
+fn check_principal(principal: Option<&Bytes>) -> Result<(), ErrorCode> {
+    let read = |bytes: &Bytes| {
+        let mut reader = Reader::new(bytes.clone());
+        let version = reader.i16("version").ok()?;
+        DefaultPrincipalData::decode(&mut reader, version).ok()
+    };
+    principal.and_then(read).map(drop).ok_or(ErrorCode::PrincipalDeserializationFailure)
 }
 
 fn ip(bytes: &Bytes) -> Option<IpAddr> {
@@ -101,7 +114,7 @@ fn wrap(answer: Answer) -> EnvelopeResponse {
         Answer::Nothing => EnvelopeResponse { response_data: None, error_code: 0 },
         Answer::Close(reason) => {
             tracing::warn!(%reason, "a forwarded request could not be answered");
-            refused(ErrorCode::InvalidRequest)
+            refused(ErrorCode::UnsupportedVersion)
         }
     }
 }

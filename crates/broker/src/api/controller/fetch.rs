@@ -3,6 +3,7 @@
 //! Committed batches only are served. A fetch position that this log does not have, or has in
 //! another epoch, gets the diverging epoch; one below the log's start gets the snapshot to read.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,20 +12,22 @@ use ottla_codec::{RecordData, Str};
 use ottla_log::{FsStorage, Storage as _};
 use ottla_protocol::fetch_request::{FetchPartition, FetchRequest};
 use ottla_protocol::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
-    SnapshotId as WireSnapshotId,
+    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData, SnapshotId as WireSnapshotId,
 };
 use ottla_protocol::fetch_snapshot_request::{FetchSnapshotRequest, PartitionSnapshot as Asked};
 use ottla_protocol::fetch_snapshot_response::{
-    FetchSnapshotResponse, LeaderIdAndEpoch as SnapshotLeader, PartitionSnapshot,
-    SnapshotId as AnsweredSnapshotId, TopicSnapshot,
+    FetchSnapshotResponse, LeaderIdAndEpoch as SnapshotLeader, NodeEndpoint as SnapshotNode,
+    PartitionSnapshot, SnapshotId as AnsweredSnapshotId, TopicSnapshot,
 };
 use ottla_quorum::{ReplicaKey, SnapshotId};
 use ottla_types::{DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, Uuid};
 
+use super::leader_endpoint;
 use crate::dispatch::{Reply, RequestContext};
 use crate::driver::QuorumHandle;
-use crate::replicas::METADATA_TOPIC;
+use crate::driver::quorum::Status;
+use crate::replicas::{FsLog, METADATA_TOPIC};
 use crate::shared::Shared;
 
 /// Handles Fetch.
@@ -45,10 +48,22 @@ pub(crate) fn fetch(
     let Some(quorum) = shared.quorum.get().cloned() else {
         return Reply::Now(refused(ErrorCode::NotLeaderOrFollower));
     };
-    let limit = usize::try_from(shared.config.load().quorum.fetch_bytes_max).unwrap_or(usize::MAX);
-    let fetch = Fetch { quorum, asked: asked.clone(), version: ctx.version, limit };
-    fetch.note_observer(&request);
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
+    let configured = shared.config.load().quorum.fetch_bytes_max;
+    let limit = u64::try_from(request.max_bytes).unwrap_or_default().min(configured);
+    let fetch = Fetch {
+        quorum,
+        asked: asked.clone(),
+        observer: observer(&request, asked, ctx.version),
+        version: ctx.version,
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        leader: leader_endpoint(shared, &ctx.listener).filter(|_| ctx.version >= 17),
+    };
+    let wait = u64::try_from(request.max_wait_ms).map(Duration::from_millis);
+    let (Ok(wait), true) = (wait, is_sound(asked)) else {
+        let mut data = fetch.empty();
+        data.error_code = ErrorCode::InvalidRequest.code();
+        return Reply::Now(fetch.answer(data));
+    };
     match fetch.look() {
         Look::Nothing(data) if wait.is_zero() => Reply::Now(fetch.answer(data)),
         Look::Nothing(_) => Reply::later(fetch.wait(wait)),
@@ -66,11 +81,28 @@ fn only_partition(request: &FetchRequest, version: i16) -> Option<&FetchPartitio
     }
 }
 
+fn is_sound(asked: &FetchPartition) -> bool {
+    let epochs = 0..=asked.current_leader_epoch;
+    asked.fetch_offset >= 0 && epochs.contains(&asked.last_fetched_epoch)
+}
+
+fn observer(request: &FetchRequest, asked: &FetchPartition, version: i16) -> Option<ReplicaKey> {
+    let id = match version {
+        15.. => request.replica_state.replica_id,
+        _ => request.replica_id,
+    };
+    let directory = DirectoryId(asked.replica_directory_id);
+    NodeId::from_wire(id).map(|node| ReplicaKey::new(node, directory))
+}
+
 struct Fetch {
     quorum: QuorumHandle,
     asked: FetchPartition,
+    observer: Option<ReplicaKey>,
     version: i16,
     limit: usize,
+    /// Where the leader listens, if the answer may say so.
+    leader: Option<(i32, Str, u16)>,
 }
 
 enum Look {
@@ -80,59 +112,54 @@ enum Look {
 }
 
 impl Fetch {
-    fn note_observer(&self, request: &FetchRequest) {
-        let id = match self.version {
-            15.. => request.replica_state.replica_id,
-            _ => request.replica_id,
-        };
-        let observer = NodeId::from_wire(id);
-        if let (Some(node), Some(end)) = (observer, Offset::from_wire(self.asked.fetch_offset)) {
-            let key = ReplicaKey::new(node, DirectoryId(self.asked.replica_directory_id));
-            self.quorum.observer_fetched(key, end);
-        }
-    }
-
-    fn look(&self) -> Look {
+    /// An answer without records, high watermark and errors.
+    fn empty(&self) -> PartitionData {
         let status = self.quorum.status();
-        let mut data = PartitionData {
-            high_watermark: status.high_watermark.to_wire(),
-            last_stable_offset: status.high_watermark.to_wire(),
+        PartitionData {
+            high_watermark: -1,
+            log_start_offset: self.quorum.log().lock().log_start_offset().to_wire(),
             current_leader: LeaderIdAndEpoch {
                 leader_id: NodeId::option_to_wire(status.leader),
                 leader_epoch: status.epoch.to_wire(),
             },
             records: Some(RecordData::default()),
             ..Default::default()
-        };
-        if let Err(code) = self.check_epoch(status.epoch, status.active) {
+        }
+    }
+
+    fn look(&self) -> Look {
+        let mut data = self.empty();
+        let status = self.quorum.status();
+        if let Err(code) = check_epoch(&status, self.asked.current_leader_epoch) {
             data.error_code = code.code();
             return Look::Found(data);
         }
-        let mut log = self.quorum.log().lock();
-        data.log_start_offset = log.log_start_offset().to_wire();
+        data.high_watermark = status.high_watermark.to_wire();
         let offset = Offset::from_wire(self.asked.fetch_offset).unwrap_or_default();
-        if offset < log.log_start_offset()
-            || (offset == Offset::ZERO && log.log_start_offset() > offset)
-        {
-            data.snapshot_id = snapshot(status.snapshot);
-            return Look::Found(data);
-        }
-        if let Some(last) = LeaderEpoch::from_wire(self.asked.last_fetched_epoch)
-            && (offset > Offset::ZERO || self.asked.last_fetched_epoch > 0)
-        {
-            let end = log.end_offset_for_epoch(last);
-            let fits = end.is_some_and(|end| end.epoch == last && offset <= end.end_offset);
-            if !fits {
-                data.diverging_epoch = EpochEndOffset {
-                    epoch: end.map_or(0, |end| end.epoch.to_wire()),
-                    end_offset: end.map_or(0, |end| end.end_offset.to_wire()),
-                };
+        let last = LeaderEpoch::from_wire(self.asked.last_fetched_epoch).unwrap_or_default();
+        let mut log = self.quorum.log().lock();
+        match position(&log, &status, offset, last) {
+            Position::Valid => {}
+            Position::Snapshot(id) => {
+                let (end_offset, epoch) = (id.end.to_wire(), id.epoch.to_wire());
+                data.snapshot_id = WireSnapshotId { end_offset, epoch };
+                return Look::Found(data);
+            }
+            Position::Diverging { epoch, end } => {
+                let (epoch, end_offset) = (epoch.to_wire(), end.to_wire());
+                data.diverging_epoch = EpochEndOffset { epoch, end_offset };
                 return Look::Found(data);
             }
         }
+        if let Some(observer) = self.observer {
+            self.quorum.observer_fetched(observer, offset);
+        }
         if status.high_watermark <= offset {
-            // Version 18 also waits for the high watermark that the follower knows.
-            return Look::Nothing(data);
+            // A follower that knows an older high watermark (KIP-1166) is told at once.
+            return match self.asked.high_watermark < data.high_watermark {
+                true => Look::Found(data),
+                false => Look::Nothing(data),
+            };
         }
         match log.read(offset, self.limit, status.high_watermark, true) {
             Ok(slice) => {
@@ -142,15 +169,6 @@ impl Fetch {
             Err(error) => data.error_code = crate::error_code::read_error(&error).code(),
         }
         Look::Found(data)
-    }
-
-    fn check_epoch(&self, epoch: LeaderEpoch, active: bool) -> Result<(), ErrorCode> {
-        match LeaderEpoch::from_wire(self.asked.current_leader_epoch) {
-            Some(theirs) if theirs < epoch => Err(ErrorCode::FencedLeaderEpoch),
-            Some(theirs) if theirs > epoch => Err(ErrorCode::UnknownLeaderEpoch),
-            _ if !active => Err(ErrorCode::NotLeaderOrFollower),
-            _ => Ok(()),
-        }
     }
 
     async fn wait(self, patience: Duration) -> FetchResponse {
@@ -168,20 +186,66 @@ impl Fetch {
             _ => (Str::from_static(METADATA_TOPIC), Uuid::ZERO),
         };
         let responses = vec![FetchableTopicResponse { topic, topic_id, partitions: vec![data] }];
-        FetchResponse { responses, ..Default::default() }
+        let node_endpoints = self.leader.iter().map(|(node_id, host, port)| NodeEndpoint {
+            node_id: *node_id,
+            host: host.clone(),
+            port: (*port).into(),
+            rack: None,
+        });
+        let node_endpoints = node_endpoints.collect();
+        FetchResponse { responses, node_endpoints, ..Default::default() }
     }
 }
 
-fn snapshot(newest: Option<SnapshotId>) -> WireSnapshotId {
-    newest.filter(|id| *id != SnapshotId::BOOTSTRAP).map_or_else(Default::default, |id| {
-        WireSnapshotId { end_offset: id.end.to_wire(), epoch: id.epoch.to_wire() }
-    })
+/// Whether this node leads the quorum in the epoch that a request names.
+fn check_epoch(status: &Status, theirs: i32) -> Result<(), ErrorCode> {
+    match theirs.cmp(&status.epoch.to_wire()) {
+        Ordering::Less => Err(ErrorCode::FencedLeaderEpoch),
+        Ordering::Greater => Err(ErrorCode::UnknownLeaderEpoch),
+        Ordering::Equal if !status.active => Err(ErrorCode::NotLeaderOrFollower),
+        Ordering::Equal => Ok(()),
+    }
+}
+
+/// What the log says of the place that a follower has come to.
+enum Position {
+    /// It goes on there.
+    Valid,
+    /// What it wants is gone, or comes faster by a snapshot.
+    Snapshot(SnapshotId),
+    /// Its log went another way; the last place where both may agree.
+    Diverging { epoch: LeaderEpoch, end: Offset },
+}
+
+/// The rules are Kafka's (`RaftLog.validateOffsetAndEpoch`).
+fn position(log: &FsLog, status: &Status, offset: Offset, last: LeaderEpoch) -> Position {
+    let start = log.log_start_offset();
+    // The bootstrap checkpoint is nobody's but its own node's.
+    let newest = status.snapshot.filter(|id| *id != SnapshotId::BOOTSTRAP);
+    if let Some(newest) = newest {
+        let oldest = status.oldest_snapshot.unwrap_or(newest);
+        let gone = offset < start || (offset == start && last != oldest.epoch);
+        if offset == Offset::ZERO || gone || last < oldest.epoch {
+            return Position::Snapshot(newest);
+        }
+    }
+    if offset == Offset::ZERO && start == Offset::ZERO {
+        return Position::Valid;
+    }
+    let known = log.end_offset_for_epoch(last).map(|end| (end.epoch, end.end_offset));
+    let (epoch, end) =
+        known.unwrap_or_else(|| (log.latest_epoch().unwrap_or_default(), log.end_offset()));
+    if epoch == last && offset <= end {
+        Position::Valid
+    } else {
+        Position::Diverging { epoch, end }
+    }
 }
 
 /// Handles FetchSnapshot.
 pub(crate) fn fetch_snapshot(
     shared: &Arc<Shared>,
-    _ctx: &RequestContext,
+    ctx: &RequestContext,
     request: FetchSnapshotRequest,
 ) -> Reply<FetchSnapshotResponse> {
     let refused =
@@ -191,13 +255,22 @@ pub(crate) fn fetch_snapshot(
     if other_cluster {
         return Reply::Now(refused(ErrorCode::InconsistentClusterId));
     }
-    let asked = match request.topics.as_slice() {
-        [topic] if topic.name == METADATA_TOPIC => match topic.partitions.as_slice() {
-            [partition] if partition.partition == 0 => partition.clone(),
-            _ => return Reply::Now(refused(ErrorCode::UnknownTopicOrPartition)),
-        },
-        _ => return Reply::Now(refused(ErrorCode::UnknownTopicOrPartition)),
+    let [topic] = request.topics.as_slice() else {
+        return Reply::Now(refused(ErrorCode::InvalidRequest));
     };
+    let [asked] = topic.partitions.as_slice() else {
+        return Reply::Now(refused(ErrorCode::InvalidRequest));
+    };
+    let leader = leader_endpoint(shared, &ctx.listener).filter(|_| ctx.version >= 1);
+    let answer = answer_with(topic.name.detached(), leader);
+    if topic.name != METADATA_TOPIC || asked.partition != 0 {
+        return Reply::Now(answer(PartitionSnapshot {
+            index: asked.partition,
+            error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            ..Default::default()
+        }));
+    }
+    let asked = asked.clone();
     let Some(quorum) = shared.quorum.get().cloned() else {
         return Reply::Now(refused(ErrorCode::NotLeaderOrFollower));
     };
@@ -206,16 +279,25 @@ pub(crate) fn fetch_snapshot(
     Reply::later(async move {
         let read = tokio::task::spawn_blocking(move || read_snapshot(&quorum, &asked, limit));
         match read.await {
-            Ok(partition) => FetchSnapshotResponse {
-                topics: vec![TopicSnapshot {
-                    name: Str::from_static(METADATA_TOPIC),
-                    partitions: vec![partition],
-                }],
-                ..Default::default()
-            },
+            Ok(partition) => answer(partition),
             Err(_) => refused(ErrorCode::UnknownServerError),
         }
     })
+}
+
+/// Makes the answer from what it says of its only partition.
+fn answer_with(
+    name: Str,
+    leader: Option<(i32, Str, u16)>,
+) -> impl FnOnce(PartitionSnapshot) -> FetchSnapshotResponse + Send {
+    move |partition| FetchSnapshotResponse {
+        topics: vec![TopicSnapshot { name, partitions: vec![partition] }],
+        node_endpoints: leader
+            .into_iter()
+            .map(|(node_id, host, port)| SnapshotNode { node_id, host, port })
+            .collect(),
+        ..Default::default()
+    }
 }
 
 fn read_snapshot(quorum: &QuorumHandle, asked: &Asked, limit: u64) -> PartitionSnapshot {
@@ -232,7 +314,8 @@ fn read_snapshot(quorum: &QuorumHandle, asked: &Asked, limit: u64) -> PartitionS
         position: asked.position,
         ..Default::default()
     };
-    match read_part(quorum, asked, limit) {
+    let led = check_epoch(&status, asked.current_leader_epoch);
+    match led.and_then(|()| read_part(quorum, asked, limit)) {
         Ok((size, bytes)) => {
             answer.size = i64::try_from(size).unwrap_or(i64::MAX);
             answer.unaligned_records = RecordData::Bytes(bytes);

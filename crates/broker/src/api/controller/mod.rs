@@ -45,6 +45,22 @@ fn decision(
     }
 }
 
+/// Where the quorum's leader listens under the name of a listener, with its id.
+pub(crate) fn leader_endpoint(shared: &Shared, listener: &str) -> Option<(i32, Str, u16)> {
+    let status = shared.quorum.get()?.status();
+    let leader = status.leader?;
+    let voter = status.voters.iter().find(|voter| voter.key.node == leader);
+    let known = voter.and_then(|voter| voter.endpoints.iter().find(|e| e.name == listener));
+    if let Some(endpoint) = known {
+        return Some((leader.to_wire(), Str::from(endpoint.host.as_str()), endpoint.port));
+    }
+    // Static voters have no addresses in the quorum, but they have registered.
+    let image = shared.image.load();
+    let registered = image.controllers().get(&leader)?.listeners.iter();
+    let endpoint = registered.into_iter().find(|endpoint| endpoint.name == listener)?;
+    Some((leader.to_wire(), Str::from(endpoint.host.as_str()), endpoint.port))
+}
+
 /// Code and message of an error, as responses carry them.
 pub(crate) fn told(error: &ApiError) -> (i16, Option<Str>) {
     (error.code.code(), error.message.as_deref().map(Str::from))

@@ -11,7 +11,7 @@ use ottla_protocol::create_partitions_response::CreatePartitionsTopicResult;
 use ottla_protocol::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use ottla_protocol::delete_topics_response::DeletableTopicResult;
 use ottla_protocol::*;
-use ottla_types::TopicId;
+use ottla_types::{ErrorCode, TopicId};
 
 use super::{ask, mismatched, outcome, told};
 use crate::dispatch::{Reply, RequestContext};
@@ -116,7 +116,16 @@ pub(crate) fn delete(
         request.topic_names.iter().map(named).collect()
     };
     let asked = selectors.clone();
+    let old = ctx.version < 3;
     ask(shared, Request::DeleteTopics(selectors), move |answer| {
+        // Older versions do not know the error's code.
+        let answer = answer.map_err(|error| match error.code {
+            ErrorCode::TopicDeletionDisabled if old => {
+                let text = "This version does not support topic deletion.";
+                ApiError::new(ErrorCode::InvalidRequest, text)
+            }
+            _ => error,
+        });
         let responses = match answer {
             Ok(Response::TopicsDeleted(deleted)) => deleted
                 .into_iter()
