@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_types::{BrokerEpoch, ErrorCode, ProducerId};
+use ottla_types::{ErrorCode, ProducerId};
 use parking_lot::Mutex;
 
 use crate::forward::ForwardError;
@@ -118,11 +118,10 @@ impl ProducerIds {
 
 /// Asks the controller for a block.
 async fn fetch(shared: &Shared) -> Result<Range<u64>, ForwardError> {
-    let node = shared.node_id();
-    let epoch = shared.image.load().broker(node).map(|broker| broker.epoch);
     let forwarder = shared.forwarder.get().ok_or(ForwardError::NoController)?;
-    let epoch = BrokerEpoch::option_to_wire(epoch);
-    let (start, count) = forwarder.allocate_producer_ids(node, epoch).await?;
+    // Not the image's: just after a start it still has the former process.
+    let epoch = shared.broker_epoch();
+    let (start, count) = forwarder.allocate_producer_ids(shared.node_id(), epoch).await?;
     match (u64::try_from(start), u64::try_from(count)) {
         (Ok(start), Ok(count @ 1..)) => Ok(start..start.saturating_add(count)),
         _ => Err(ForwardError::Codec(format!("a block of {count} ids from {start}"))),
