@@ -57,13 +57,21 @@ fn embed(workspace: &Workspace, package: &Package) -> Result<()> {
     std::fs::create_dir_all(folder.join("src"))?;
     let readme =
         std::fs::read_to_string(package.folder.join("README.md")).context("it has no README.md")?;
-    let example = example(&readme).context("its README has no ```rust example")?;
+    // An assembly has no example of twenty lines; that it can be named and linked alone is checked.
+    let trivial =
+        || Example { code: format!("use {} as _;", package.name.replace('-', "_")), runs: true };
+    let example = example(&readme).unwrap_or_else(trivial);
     let root_manifest = std::fs::read_to_string(workspace.root.join("Cargo.toml"))?;
-    write_if_changed(&folder.join("Cargo.toml"), &manifest(package, &example, &root_manifest)?)?;
-    write_if_changed(&folder.join("src/main.rs"), &program(&example))?;
+    write_if_changed(
+        &folder.join("Cargo.toml"),
+        &manifest(package, &example.code, &root_manifest)?,
+    )?;
+    write_if_changed(&folder.join("src/main.rs"), &program(&example.code))?;
     // The workspace's lock file, so that the same versions are used and nothing is looked up.
     std::fs::copy(workspace.root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    let mut command = process::cargo(&folder, &["run", "--quiet"]);
+    // What needs a broker is compiled only.
+    let verb = if example.runs { "run" } else { "build" };
+    let mut command = process::cargo(&folder, &[verb, "--quiet"]);
     command.env("CARGO_TARGET_DIR", workspace.target.join("embed/target"));
     process::run(&mut command)
 }
@@ -75,18 +83,21 @@ fn write_if_changed(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 
+struct Example {
+    code: String,
+    runs: bool,
+}
+
 /// The first Rust example of a README, without rustdoc's hiding marks.
-fn example(readme: &str) -> Option<String> {
+fn example(readme: &str) -> Option<Example> {
     let mut lines = readme.lines().skip_while(|l| !l.starts_with("```rust"));
-    if lines.next()?.contains("ignore") {
+    let fence = lines.next()?;
+    if fence.contains("ignore") {
         return None;
     }
     let body = lines.take_while(|l| !l.starts_with("```"));
-    Some(
-        body.map(|l| l.strip_prefix("# ").unwrap_or(if l == "#" { "" } else { l }))
-            .collect::<Vec<_>>()
-            .join("\n"),
-    )
+    let shown = body.map(|l| l.strip_prefix("# ").unwrap_or(if l == "#" { "" } else { l }));
+    Some(Example { code: shown.collect::<Vec<_>>().join("\n"), runs: !fence.contains("no_run") })
 }
 
 fn program(example: &str) -> String {
@@ -112,7 +123,8 @@ fn manifest(package: &Package, example: &str, root_manifest: &str) -> Result<Str
         let ident = dependency.name.replace('-', "_");
         let named =
             example.contains(&format!("{ident}::")) || example.contains(&format!("use {ident}"));
-        if !named {
+        // One line each, though tests may want it with more features.
+        if !named || text.contains(&format!("\n{} = ", dependency.name)) {
             continue;
         }
         if let Some(short) = dependency.name.strip_prefix("ottla-") {
@@ -137,7 +149,9 @@ mod tests {
     #[test]
     fn the_first_example_is_the_program() {
         let readme = "# x\n\n```toml\n[a]\n```\n\n```rust\n# use a::b;\nlet c = 1;\n```\n";
-        assert_eq!(example(readme).as_deref(), Some("use a::b;\nlet c = 1;"));
+        let found = example(readme).unwrap();
+        assert_eq!((found.code.as_str(), found.runs), ("use a::b;\nlet c = 1;", true));
+        assert!(!example("```rust,no_run\n```").unwrap().runs);
         assert_eq!(program("let c = 1;"), "fn main() {\nlet c = 1;\n}\n");
         assert_eq!(program("fn main() {}"), "fn main() {}");
     }
