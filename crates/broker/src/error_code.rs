@@ -36,6 +36,21 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
     }
 }
 
+/// Whether the answer carries the log's first offset beside the error: Kafka tells it for what its log
+/// found wrong, but not for damaged or oversized batches, nor for what it refuses before.
+pub(crate) fn tells_log_start(error: &AppendError) -> bool {
+    match error {
+        AppendError::Batch(batch) => !matches!(batch.fault(), Fault::Corrupt | Fault::Format),
+        AppendError::BatchCount(_)
+        | AppendError::TooLarge { .. }
+        | AppendError::LargerThanSegment { .. }
+        | AppendError::NoSpace { .. }
+        | AppendError::Failed
+        | AppendError::Disk { .. } => false,
+        _ => true,
+    }
+}
+
 fn told(code: ErrorCode, error: &AppendError) -> Refusal {
     Refusal::with_string(code, error.to_string())
 }
@@ -76,6 +91,10 @@ fn records_refusal(refused: &RecordsRefused) -> Refusal {
 }
 
 fn batch_error(error: &BatchError) -> ErrorCode {
+    // Kafka has no error for these two, so its producers see an unknown one.
+    if matches!(error, BatchError::UnknownCodec(_) | BatchError::Decompress { .. }) {
+        return ErrorCode::UnknownServerError;
+    }
     match error.fault() {
         Fault::Corrupt => ErrorCode::CorruptMessage,
         Fault::Invalid => ErrorCode::InvalidRecord,

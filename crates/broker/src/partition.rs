@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_codec::{Part, RecordData};
-use ottla_log::{AppendInfo, AppendOrigin, LogConfig, PreparedAppend};
+use ottla_log::{AppendError, AppendInfo, AppendOrigin, LogConfig, PreparedAppend};
 use ottla_record::Compression;
 use ottla_types::{
     ErrorCode, LeaderEpoch, Offset, Timestamp, TopicId, TopicName, TopicPartition, WallTime,
@@ -236,7 +236,7 @@ impl Partition {
         let prepared = config
             .log
             .prepare(records, AppendOrigin::Client, now)
-            .map_err(|error| error_code::append_refusal(&error))?;
+            .map_err(|error| self.refusal(&error))?;
         if version < 7 && prepared.header().compression() == Ok(Compression::Zstd) {
             let text = "zstd needs Produce version 7";
             return Err(Refusal::with_text(ErrorCode::UnsupportedCompressionType, text));
@@ -282,7 +282,9 @@ impl Partition {
         }
         let info = log.append(prepared, epoch, now).map_err(|error| {
             let mut refusal = error_code::append_refusal(&error);
-            refusal.log_start_offset = Some(log.log_start_offset());
+            if error_code::tells_log_start(&error) {
+                refusal.log_start_offset = Some(log.log_start_offset());
+            }
             refusal
         })?;
         let end = log.end_offset();
@@ -295,6 +297,15 @@ impl Partition {
             }
         }
         Ok(appended(&info))
+    }
+
+    /// Why a batch was refused before the log saw it.
+    fn refusal(&self, error: &AppendError) -> Refusal {
+        let mut refusal = error_code::append_refusal(error);
+        if error_code::tells_log_start(error) {
+            refusal.log_start_offset = self.state.lock().log.as_ref().map(FsLog::log_start_offset);
+        }
+        refusal
     }
 
     /// Queues the partition with its directory's flusher, once.

@@ -159,14 +159,9 @@ impl Layers {
         self.cluster.iter().map(describe).collect()
     }
 
-    /// Text of a broker key in effect. `node.id` and `broker.id` stand in for each other.
+    /// Text of a broker key in effect.
     fn effective(&self, key: &Key) -> Option<String> {
-        let other = match key.name {
-            "node.id" => "broker.id",
-            "broker.id" => "node.id",
-            name => name,
-        };
-        let set = self.texts().get(key.name).or_else(|| self.texts().get(other));
+        let set = self.texts().get(key.name);
         set.cloned().or_else(|| key.default_text().map(str::to_owned))
     }
 
@@ -341,7 +336,10 @@ mod tests {
             "- StaticBroker sensitive read-only my.secret=-:StaticBroker"
         );
         assert_eq!(check(&all, "ssl.key.password"), "- Default sensitive");
-        assert_eq!(check(&all, "broker.id"), "1 Default read-only broker.id=-1:Default");
+        assert_eq!(
+            check(&all, "broker.id"),
+            "1 StaticBroker read-only broker.id=1:StaticBroker broker.id=-1:Default"
+        );
         assert_eq!(
             check(&all, "max.connections"),
             "5 DynamicDefaultBroker max.connections=5:DynamicDefaultBroker \

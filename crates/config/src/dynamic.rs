@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::with_node_id;
 use crate::{
     broker::{BrokerConfig, TopicConfig},
     error::ConfigError,
@@ -46,7 +47,7 @@ impl std::fmt::Debug for Layers {
 impl Layers {
     /// Static settings alone.
     pub fn new(fixed: Texts) -> Self {
-        let fixed = Arc::new(fixed);
+        let fixed = Arc::new(with_node_id(&fixed));
         let none = Arc::new(Texts::new());
         Self { merged: fixed.clone(), fixed, cluster: none.clone(), broker: none }
     }

@@ -32,7 +32,7 @@ pub(crate) fn handle(
         return Reply::Now(DescribeClusterResponse {
             error_code: code.code(),
             error_message: Some(Str::from(text)),
-            endpoint_type: if ctx.version == 0 { BROKERS } else { request.endpoint_type },
+            // What the endpoint is not said beside an error, as in Kafka: the field has its default.
             ..Default::default()
         });
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ottla_codec::Str;
 use ottla_metadata::{ClusterImage, TopicImage};
-use ottla_protocol::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
+use ottla_protocol::describe_topic_partitions_request::{
+    DescribeTopicPartitionsRequest, TopicRequest,
+};
 use ottla_protocol::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
@@ -28,9 +30,9 @@ pub(crate) fn handle(
     } else {
         request.topics.iter().map(|topic| topic.name.to_string()).collect()
     };
-    let from = request.cursor.map(|cursor| (cursor.topic_name.to_string(), cursor.partition_index));
+    let from = request.cursor.as_ref().map(|c| (c.topic_name.to_string(), c.partition_index));
     if from.as_ref().is_some_and(|(_, partition)| *partition < 0) {
-        return Reply::Close("a cursor's partition is negative".into());
+        return Reply::Now(refused(&request.topics));
     }
     let most = shared.config.load().fetch.describe_partitions_max;
     let mut left = usize::try_from(request.response_partition_limit.max(1))
@@ -66,6 +68,19 @@ fn cursor(topic: &str, partition_index: i32) -> Cursor {
     Cursor { topic_name: Str::from(topic), partition_index }
 }
 
+/// The answer to a cursor that cannot be: every topic asked for gets the error.
+fn refused(topics: &[TopicRequest]) -> DescribeTopicPartitionsResponse {
+    let refused = |topic: &TopicRequest| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.detached()),
+        ..Default::default()
+    };
+    DescribeTopicPartitionsResponse {
+        topics: topics.iter().map(refused).collect(),
+        ..Default::default()
+    }
+}
+
 fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     let code = match TopicName::parse(name) {
         Ok(_) => ErrorCode::UnknownTopicOrPartition,
@@ -74,6 +89,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: code.code(),
         name: Some(Str::from(name)),
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..Default::default()
     }
 }

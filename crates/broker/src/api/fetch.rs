@@ -262,7 +262,10 @@ impl Plan {
             Err(code) => {
                 self.shared.telemetry.fetch_failed();
                 data.error_code = code.code();
-                data.aborted_transactions = None;
+                // Kafka's default, an empty list, for what it finds missing before it looks into a log.
+                let missing =
+                    [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].contains(&code);
+                data.aborted_transactions = missing.then(Vec::new);
                 if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
                     let (id, name) = match &key.0 {
                         TopicKey::Id(id) => (Some(*id), ""),

@@ -41,7 +41,7 @@ pub(crate) fn handle(
                 } else {
                     find(shared, ctx, request.replica_id, &topic.name, partition)
                 };
-                answer(partition.partition_index, found)
+                answer(ctx.version, partition.partition_index, found)
             });
             ListOffsetsTopicResponse {
                 name: topic.name.detached(),
@@ -86,6 +86,7 @@ fn seek(timestamp: i64, version: i16) -> Result<Seek, ErrorCode> {
 }
 
 fn answer(
+    version: i16,
     partition_index: i32,
     found: Result<Option<Position>, ErrorCode>,
 ) -> ListOffsetsPartitionResponse {
@@ -94,7 +95,9 @@ fn answer(
         Ok(Some(position)) => {
             response.timestamp = position.timestamp.0;
             response.offset = Offset::option_to_wire(position.offset);
-            response.leader_epoch = LeaderEpoch::option_to_wire(position.epoch);
+            if version >= 4 {
+                response.leader_epoch = LeaderEpoch::option_to_wire(position.epoch);
+            }
         }
         Ok(None) => {}
         Err(code) => response.error_code = code.code(),

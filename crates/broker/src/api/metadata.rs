@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ottla_codec::Str;
 use ottla_metadata::{ClusterImage, PartitionView, ReplicaProblem, TopicImage};
-use ottla_protocol::metadata_request::MetadataRequest;
+use ottla_protocol::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -35,7 +35,7 @@ pub(crate) fn handle(
         let named_by_id =
             asked.iter().any(|topic| !topic.topic_id.is_zero() || topic.name.is_none());
         if named_by_id && ctx.version < 12 {
-            return Reply::Close("topic ids need Metadata version 12".into());
+            return Reply::Now(ids_too_early(&asked));
         }
         let mut missing = Vec::new();
         let answers = asked
@@ -69,6 +69,17 @@ pub(crate) fn handle(
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     }
     Reply::Now(response)
+}
+
+/// Versions 10 and 11 carry topic ids but cannot ask by them: every topic gets the error.
+fn ids_too_early(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let refused = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.as_ref().map(Str::detached).unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    };
+    MetadataResponse { topics: asked.iter().map(refused).collect(), ..Default::default() }
 }
 
 /// Everything that can be done to a topic, as bits of Kafka's operation codes: no authorizer

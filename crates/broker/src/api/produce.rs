@@ -30,6 +30,9 @@ pub(crate) fn handle(
 ) -> Reply<ProduceResponse> {
     let acks = Acks::from_wire(request.acks);
     let transactional = request.transactional_id.is_some();
+    if request.topic_data.iter().flat_map(|t| &t.partition_data).any(|p| p.records.is_none()) {
+        return Reply::Close("a Produce request without records".into());
+    }
     let mut work = Work::default();
     for topic in request.topic_data {
         append_topic(shared, ctx, acks, transactional, topic, &mut work);

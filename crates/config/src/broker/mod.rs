@@ -469,7 +469,7 @@ impl ControllerConfig {
 }
 
 /// `node.id` and `broker.id` stand in for each other.
-fn with_node_id(texts: &Texts) -> Texts {
+pub(crate) fn with_node_id(texts: &Texts) -> Texts {
     let mut texts = texts.clone();
     match (texts.get("node.id").cloned(), texts.get("broker.id").cloned()) {
         (Some(id), None) => texts.insert("broker.id".to_owned(), id),

@@ -173,6 +173,11 @@ impl Op<'_> {
         forwarded: bool,
     ) -> Outcome {
         let invalid = |text: String| ApiError::new(ErrorCode::InvalidConfig, text);
+        // A broker's values are checked by the broker in Kafka, with another error (KAFKA-13609).
+        let unusable = |text: String| match resource.kind {
+            ConfigKind::Broker => ApiError::new(ErrorCode::InvalidRequest, text),
+            _ => invalid(text),
+        };
         let old = self.image.config(resource).cloned().unwrap_or_default();
         let mut all: BTreeMap<String, String> = (*old).clone();
         for (name, value) in changes {
@@ -195,7 +200,7 @@ impl Op<'_> {
             }
         }
         check_name(resource)?;
-        self.rules.validate(resource, &all, &old).map_err(invalid)?;
+        self.rules.validate(resource, &all, &old).map_err(unusable)?;
         if created { Ok(()) } else { self.check_exists(resource) }
     }
 

@@ -1,5 +1,6 @@
 //! IncrementalAlterConfigs (44), AlterConfigs (33) and AlterClientQuotas (49).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_codec::Str;
@@ -36,6 +37,12 @@ pub(crate) fn incremental(
                 Ok((config.name.to_string(), op))
             })
             .collect::<Result<Vec<_>, ApiError>>();
+        let names = resource.configs.iter().map(|config| &config.name);
+        let nulls = resource
+            .configs
+            .iter()
+            .filter(|config| config.config_operation != DELETE && config.value.is_none());
+        let ops = check_keys(names, nulls.map(|config| &config.name)).and(ops);
         match (kind(raw.0), ops) {
             (Ok(kind), Ok(ops)) => resources.push((ConfigResource::new(kind, &*raw.1), ops)),
             (Err(error), _) | (_, Err(error)) => wrong.push((raw, error)),
@@ -62,11 +69,14 @@ pub(crate) fn incremental(
     })
 }
 
+/// Code of the operation that needs no value.
+const DELETE: i8 = 1;
+
 fn operation(code: i8, value: Option<&Str>) -> Result<ConfigOp, ApiError> {
     let value = value.map(ToString::to_string);
     match code {
         0 => Ok(ConfigOp::Set(value)),
-        1 => Ok(ConfigOp::Delete),
+        DELETE => Ok(ConfigOp::Delete),
         2 => Ok(ConfigOp::Append(value)),
         3 => Ok(ConfigOp::Subtract(value)),
         other => {
@@ -74,6 +84,26 @@ fn operation(code: i8, value: Option<&Str>) -> Result<ConfigOp, ApiError> {
             Err(ApiError::new(ErrorCode::InvalidRequest, text))
         }
     }
+}
+
+/// What Kafka asks of the keys of one resource before it looks at their values.
+fn check_keys<'a>(
+    names: impl Iterator<Item = &'a Str>,
+    nulls: impl Iterator<Item = &'a Str>,
+) -> Result<(), ApiError> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let text = format!("{name} appears twice");
+            return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+        }
+    }
+    let nulls: Vec<&str> = nulls.map(Str::as_str).collect();
+    if !nulls.is_empty() {
+        let text = format!("no value is given for {}", nulls.join(", "));
+        return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    }
+    Ok(())
 }
 
 fn kind(code: i8) -> Result<ConfigKind, ApiError> {
@@ -95,9 +125,14 @@ pub(crate) fn replace(
         let configs = resource.configs.iter().map(|config| {
             (config.name.to_string(), config.value.as_ref().map(ToString::to_string))
         });
-        match kind(raw.0) {
-            Ok(kind) => resources.push((ConfigResource::new(kind, &*raw.1), configs.collect())),
-            Err(error) => wrong.push((raw, error)),
+        let names = resource.configs.iter().map(|config| &config.name);
+        let nulls = resource.configs.iter().filter(|config| config.value.is_none());
+        let checked = check_keys(names, nulls.map(|config| &config.name));
+        match (kind(raw.0), checked) {
+            (Ok(kind), Ok(())) => {
+                resources.push((ConfigResource::new(kind, &*raw.1), configs.collect()));
+            }
+            (Err(error), _) | (_, Err(error)) => wrong.push((raw, error)),
         }
     }
     let asked: Vec<ConfigResource> =

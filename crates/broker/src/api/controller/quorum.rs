@@ -8,7 +8,7 @@ use ottla_protocol::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use ottla_quorum::{QuorumView, ReplicaView};
-use ottla_types::{ErrorCode, Offset};
+use ottla_types::{ErrorCode, NodeId, Offset};
 
 use crate::dispatch::{Reply, RequestContext};
 use crate::replicas::METADATA_TOPIC;
@@ -17,7 +17,7 @@ use crate::shared::Shared;
 /// Handles one request.
 pub(crate) fn describe(
     shared: &Arc<Shared>,
-    _ctx: &RequestContext,
+    ctx: &RequestContext,
     request: DescribeQuorumRequest,
 ) -> Reply<DescribeQuorumResponse> {
     let one_partition = match request.topics.as_slice() {
@@ -31,10 +31,10 @@ pub(crate) fn describe(
         let error_code = ErrorCode::NotLeaderOrFollower.code();
         return Reply::Now(DescribeQuorumResponse { error_code, ..Default::default() });
     };
-    let shared = shared.clone();
+    let (shared, version) = (shared.clone(), ctx.version);
     Reply::later(async move {
         match quorum.describe().await {
-            Some(view) => answer(&shared, &view),
+            Some(view) => answer(&shared, &view, version),
             None => {
                 let data = PartitionData {
                     error_code: ErrorCode::NotLeaderOrFollower.code(),
@@ -76,29 +76,32 @@ fn unknown_partitions(request: &DescribeQuorumRequest) -> DescribeQuorumResponse
     DescribeQuorumResponse { topics, ..Default::default() }
 }
 
-fn answer(shared: &Shared, view: &QuorumView) -> DescribeQuorumResponse {
+fn answer(shared: &Shared, view: &QuorumView, version: i16) -> DescribeQuorumResponse {
     let data = PartitionData {
         leader_id: view.leader.to_wire(),
         leader_epoch: view.epoch.to_wire(),
         high_watermark: view.high_watermark.to_wire(),
-        current_voters: view.voters.iter().map(state).collect(),
-        observers: view.observers.iter().map(state).collect(),
+        current_voters: view.voters.iter().map(|view| state(view, version)).collect(),
+        observers: view.observers.iter().map(|view| state(view, version)).collect(),
         ..Default::default()
     };
-    DescribeQuorumResponse { topics: vec![topic(data)], nodes: nodes(shared), ..Default::default() }
+    let nodes = if version >= 2 { nodes(shared) } else { Vec::new() };
+    DescribeQuorumResponse { topics: vec![topic(data)], nodes, ..Default::default() }
 }
 
-fn state(view: &ReplicaView) -> ReplicaState {
+/// Directories are told from version 2 on.
+fn state(view: &ReplicaView, version: i16) -> ReplicaState {
+    let directory = view.key.directory.filter(|_| version >= 2);
     ReplicaState {
         replica_id: view.key.node.to_wire(),
-        replica_directory_id: view.key.directory.unwrap_or_default().0,
+        replica_directory_id: directory.unwrap_or_default().0,
         log_end_offset: Offset::option_to_wire(view.end),
         last_fetch_timestamp: view.last_fetch.map_or(-1, |time| time.as_millis()),
         last_caught_up_timestamp: view.last_caught_up.map_or(-1, |time| time.as_millis()),
     }
 }
 
-/// Where voters listen, as the quorum knows it.
+/// Where voters listen: as the quorum knows it, or for a static voter as the properties say.
 fn nodes(shared: &Shared) -> Vec<Node> {
     let Some(quorum) = shared.quorum.get() else { return Vec::new() };
     let status = quorum.status();
@@ -107,15 +110,25 @@ fn nodes(shared: &Shared) -> Vec<Node> {
         .iter()
         .map(|voter| Node {
             node_id: voter.key.node.to_wire(),
-            listeners: voter
-                .endpoints
-                .iter()
-                .map(|endpoint| Listener {
-                    name: Str::from(endpoint.name.as_str()),
-                    host: Str::from(endpoint.host.as_str()),
-                    port: endpoint.port,
-                })
-                .collect(),
+            listeners: match voter.endpoints.is_empty() {
+                true => configured(shared, voter.key.node).into_iter().collect(),
+                false => voter
+                    .endpoints
+                    .iter()
+                    .map(|endpoint| listener(&endpoint.name, &endpoint.host, endpoint.port))
+                    .collect(),
+            },
         })
         .collect()
+}
+
+fn configured(shared: &Shared, node: NodeId) -> Option<Listener> {
+    let config = shared.config.load();
+    let voter = config.quorum.voters.iter().find(|voter| voter.id == node)?;
+    let name = config.listeners.controller_names.first()?;
+    Some(listener(name, &voter.address.host, voter.address.port))
+}
+
+fn listener(name: &str, host: &str, port: u16) -> Listener {
+    Listener { name: Str::from(name), host: Str::from(host), port }
 }
