@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_codec::{Message, Reader};
 use ottla_net::{Answer, Handled};
-use ottla_protocol::{ApiKey, DefaultPrincipalData, EnvelopeRequest, EnvelopeResponse, RequestHeader};
+use ottla_protocol::{
+    ApiKey, DefaultPrincipalData, EnvelopeRequest, EnvelopeResponse, RequestHeader,
+};
 use ottla_types::ErrorCode;
 
 use crate::api;

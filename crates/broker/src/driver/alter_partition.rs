@@ -173,3 +173,66 @@ fn to_try_again(response: &AlterPartitionResponse) -> Vec<Key> {
     }
     again
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::alter_partition_response as answer;
+    use ottla_types::{PartitionEpoch, Uuid};
+
+    use super::*;
+
+    fn state(partition_epoch: u32) -> Arc<PartitionState> {
+        Arc::new(PartitionState {
+            replicas: vec![NodeId(1)],
+            directories: Vec::new(),
+            isr: vec![NodeId(1)],
+            removing: Vec::new(),
+            adding: Vec::new(),
+            elr: Vec::new(),
+            last_known_elr: Vec::new(),
+            leader: Some(NodeId(1)),
+            recovery: LeaderRecovery::Recovering,
+            leader_epoch: LeaderEpoch(1),
+            partition_epoch: PartitionEpoch(partition_epoch),
+        })
+    }
+
+    #[test]
+    fn what_is_given_back_does_not_replace_newer_metadata() {
+        let recovering = Recovering::default();
+        let (first, second) = (
+            (TopicId(Uuid([7; 16])), PartitionIndex(0)),
+            (TopicId(Uuid([7; 16])), PartitionIndex(1)),
+        );
+        recovering.partitions.lock().extend([(second, state(1)), (first, state(1))]);
+        let taken = recovering.take();
+        assert_eq!(taken.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [first, second]);
+        assert!(recovering.take().is_empty());
+        recovering.partitions.lock().insert(second, state(2));
+        recovering.give_back(taken);
+        let epochs: Vec<_> =
+            recovering.take().iter().map(|(_, state)| state.partition_epoch.0).collect();
+        assert_eq!(epochs, [1, 2]);
+    }
+
+    #[test]
+    fn only_errors_that_pass_by_themselves_are_tried_again() {
+        let data = |partition_index, code: ErrorCode| answer::PartitionData {
+            partition_index,
+            error_code: code.code(),
+            ..Default::default()
+        };
+        let partitions = vec![
+            data(0, ErrorCode::None),
+            data(1, ErrorCode::IneligibleReplica),
+            data(2, ErrorCode::FencedLeaderEpoch),
+            data(3, ErrorCode::OperationNotAttempted),
+            data(4, ErrorCode::InvalidUpdateVersion),
+        ];
+        let topic_id = Uuid([7; 16]);
+        let topics = vec![answer::TopicData { topic_id, partitions }];
+        let again = to_try_again(&AlterPartitionResponse { topics, ..Default::default() });
+        let again: Vec<u32> = again.into_iter().map(|(_, index)| index.0).collect();
+        assert_eq!(again, [1, 3]);
+    }
+}

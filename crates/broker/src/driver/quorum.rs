@@ -11,10 +11,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use ottla_metadata::controller::{
     Activation, ApiError, ConfigRules, Controller, Output as Decision, Proposal, Request, Response,
     Stats, Token,
@@ -64,8 +62,6 @@ pub(crate) struct Status {
 
 /// Something for the thread to do.
 enum Command {
-    /// A message of another controller.
-    Peer(Bytes),
     /// A request for the controller.
     Request(Request, oneshot::Sender<Response>),
     /// A question about the quorum; only a leader knows.
@@ -146,11 +142,6 @@ impl QuorumHandle {
     pub(crate) fn observer_fetched(&self, observer: ReplicaKey, end: Offset) {
         // A thread that is gone has nobody to tell.
         let _ = self.commands.send(Command::ObserverFetched(observer, end));
-    }
-
-    /// Hands over a message of another controller.
-    pub(crate) fn peer_message(&self, message: Bytes) {
-        let _ = self.commands.send(Command::Peer(message));
     }
 
     /// Follows the high watermark of the metadata log.
@@ -324,11 +315,6 @@ impl Driver {
     fn apply(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Peer(message) => {
-                if let Err(error) = self.quorum.handle(now, Input::Message(message)) {
-                    tracing::warn!(%error, "a controller's message was refused");
-                }
-            }
             Command::Request(request, answer) => match &mut self.controller {
                 Some(controller) => {
                     let token = controller.handle(now.mono, request);
@@ -533,9 +519,6 @@ impl Driver {
 
 // Commands that share one batch at the most.
 const COMMANDS_AT_ONCE: usize = 1_000;
-
-/// Longest time the thread may take to stop.
-pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 fn status_of(quorum: &Quorum, controller: Option<&Controller>, disk: &MetadataDisk) -> Status {
     Status {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ottla_codec::Str;
 use ottla_metadata::controller::{
-    AlterConfigs, AlterQuotas, ApiError, ConfigOp, Outcome, QuotaChange, ReplaceConfigs, Request,
-    Response,
+    AlterConfigs, AlterQuotas, ApiError, ConfigOp, NameValues, Outcome, QuotaChange,
+    ReplaceConfigs, Request, Response,
 };
 use ottla_metadata::{ConfigKind, ConfigResource};
 use ottla_protocol::*;
@@ -206,7 +206,7 @@ pub(crate) fn quotas(
     let validate_only = request.validate_only;
     ask(shared, Request::AlterQuotas(AlterQuotas { entries, validate_only }), move |answer| {
         use alter_client_quotas_response::{EntityData, EntryData};
-        let results: Vec<(Vec<(String, Option<String>)>, Told)> = match answer {
+        let results: Vec<(NameValues, Told)> = match answer {
             Ok(Response::QuotasAltered(altered)) => altered
                 .into_iter()
                 .map(|(entity, result)| (entity.0.into_iter().collect(), outcome(&result)))

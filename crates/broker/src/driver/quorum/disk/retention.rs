@@ -102,7 +102,11 @@ mod tests {
             batch.push_pair(Timestamp(time), None, Some(&record.encode().unwrap()));
             let batch: Bytes = batch.build().unwrap();
             let end = base.next();
-            disk.append(&Committed { base, end, epoch: LeaderEpoch(1), control: false, batch }, wall).unwrap();
+            disk.append(
+                &Committed { base, end, epoch: LeaderEpoch(1), control: false, batch },
+                wall,
+            )
+            .unwrap();
             let now = Now { mono: MonoTime::default(), wall };
             disk.write_snapshot(now, &ControlState::default()).unwrap().unwrap();
         }
