@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_log::storage::DirEntry;
 use ottla_log::{
     AppendError, FsStorage, LogConfig, LogError, OpenError, OpenInfo, PartitionLog, ReadError,
     Storage, StorageFile, UnrecoveredLog,
 };
-use ottla_log::storage::DirEntry;
 use ottla_metadata::controller::SnapshotTrigger;
 use ottla_metadata::{ApplyError, ClusterImage, Record};
 use ottla_quorum::{
