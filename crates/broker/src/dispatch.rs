@@ -9,14 +9,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use ottla_codec::{DecodeError, Message, Reader, Sink, Str, Writer};
 use ottla_net::{Answer, ConnectionContext, Handled, Service};
 use ottla_protocol::{ApiKey, RequestHeader, ResponseHeader};
 use ottla_types::MonoTime;
+use tokio::sync::watch;
 
 use crate::api;
+use crate::driver::lifecycle::Phase;
 use crate::shared::Shared;
 use crate::telemetry::RequestTimer;
 
@@ -84,7 +87,7 @@ impl<R: Send + 'static> Reply<R> {
 }
 
 /// What the broker knows of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ClientSession {
     /// What the connection's listener is for.
     kind: ListenerKind,
@@ -94,7 +97,9 @@ pub(crate) struct ClientSession {
 
 /// The service behind all listeners of a node.
 pub(crate) struct Dispatcher {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
+    /// Whether the broker has been unfenced once; a later fence turns no client away.
+    started: AtomicBool,
 }
 
 impl Service for Dispatcher {
@@ -114,10 +119,16 @@ impl Service for Dispatcher {
         let received = self.shared.clock.now();
         match self.read_header(session, connection, &frame, received) {
             Ok(Parsed::Request(ctx, body)) => {
-                if ctx.api == ApiKey::ApiVersions {
-                    return api::api_versions::handle_frame(&self.shared, session, ctx, body);
+                if session.kind == ListenerKind::Broker
+                    && let Some(start) = self.start_in_progress()
+                {
+                    if ctx.api == ApiKey::ApiVersions {
+                        // Only for what the session learns; the answer would be out of date.
+                        let _ = handle(&self.shared, session, ctx.clone(), body.clone());
+                    }
+                    return answer_after(start, self.shared.clone(), session.clone(), ctx, body);
                 }
-                self.route(ctx, body)
+                handle(&self.shared, session, ctx, body)
             }
             Ok(Parsed::Answered(answer)) => Handled::Now(answer),
             Err(reason) => Handled::Now(Answer::Close(reason)),
@@ -131,7 +142,56 @@ enum Parsed {
     Answered(Answer),
 }
 
+fn handle(
+    shared: &Arc<Shared>,
+    session: &mut ClientSession,
+    ctx: RequestContext,
+    body: Reader,
+) -> Handled {
+    match ctx.api {
+        ApiKey::ApiVersions => api::api_versions::handle_frame(shared, session, ctx, body),
+        _ => api::route(shared, ctx, body),
+    }
+}
+
+/// Answers a request of a client that came before the start was complete. As in Kafka, nobody is
+/// told of topics that are missing only because the metadata were not read yet.
+fn answer_after(
+    mut start: watch::Receiver<Phase>,
+    shared: Arc<Shared>,
+    mut session: ClientSession,
+    ctx: RequestContext,
+    body: Reader,
+) -> Handled {
+    Handled::later(async move {
+        // Its sender goes when the node does, and then any answer is as good.
+        let _ = start.wait_for(|phase| Phase::Running <= *phase).await;
+        match handle(&shared, &mut session, ctx, body) {
+            Handled::Now(answer) => answer,
+            Handled::Later(wait) => wait.await,
+        }
+    })
+}
+
 impl Dispatcher {
+    /// A service for the listeners of this node.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, started: AtomicBool::new(false) }
+    }
+
+    /// The broker's phase, to wait on, if it has not served clients yet.
+    fn start_in_progress(&self) -> Option<watch::Receiver<Phase>> {
+        if self.started.load(Ordering::Acquire) {
+            return None;
+        }
+        let (phase, _) = self.shared.lifecycle.get()?;
+        if *phase.borrow() < Phase::Running {
+            return Some(phase.clone());
+        }
+        self.started.store(true, Ordering::Release);
+        None
+    }
+
     fn read_header(
         &self,
         session: &ClientSession,
@@ -167,11 +227,6 @@ impl Dispatcher {
             forwarded: false,
         };
         Ok(Parsed::Request(ctx, body))
-    }
-
-    /// Calls the handler of the request's API.
-    pub(crate) fn route(&self, ctx: RequestContext, body: Reader) -> Handled {
-        api::route(&self.shared, ctx, body)
     }
 }
 

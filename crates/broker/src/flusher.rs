@@ -16,8 +16,6 @@ use crate::partition::Partition;
 #[derive(Debug, Default)]
 struct Queue {
     partitions: VecDeque<Arc<Partition>>,
-    /// Requests handed to the thread that it has not finished.
-    busy: usize,
     closed: bool,
 }
 
@@ -25,7 +23,6 @@ struct Queue {
 struct Inner {
     queue: Mutex<Queue>,
     work: Condvar,
-    idle: Condvar,
 }
 
 /// Handle of the thread that syncs one log directory.
@@ -41,11 +38,7 @@ impl Flusher {
     /// # Errors
     /// If the system cannot start a thread.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
-        let inner = Arc::new(Inner {
-            queue: Mutex::new(Queue::default()),
-            work: Condvar::new(),
-            idle: Condvar::new(),
-        });
+        let inner = Arc::new(Inner { queue: Mutex::new(Queue::default()), work: Condvar::new() });
         let theirs = inner.clone();
         let thread = std::thread::Builder::new()
             .name(format!("flush-{name}"))
@@ -72,14 +65,6 @@ impl Flusher {
             tracing::error!("a flusher thread panicked");
         }
     }
-
-    /// Waits until nothing is queued or in work.
-    pub(crate) fn drain(&self) {
-        let mut queue = self.inner.queue.lock();
-        while queue.busy > 0 || !queue.partitions.is_empty() {
-            self.inner.idle.wait(&mut queue);
-        }
-    }
 }
 
 fn run(inner: &Inner) {
@@ -92,12 +77,9 @@ fn run(inner: &Inner) {
         if batch.is_empty() {
             return;
         }
-        queue.busy = batch.len();
         drop(queue);
         for partition in batch {
             partition.flush();
         }
-        inner.queue.lock().busy = 0;
-        inner.idle.notify_all();
     }
 }

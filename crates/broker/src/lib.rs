@@ -21,6 +21,7 @@ mod fetch_session;
 mod flusher;
 mod forward;
 mod http;
+mod log_levels;
 mod node;
 mod partition;
 mod partitions;
@@ -32,4 +33,5 @@ pub mod storage;
 mod telemetry;
 mod upkeep;
 
+pub use log_levels::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use node::{Node, StartError, StartOptions};

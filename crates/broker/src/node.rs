@@ -18,6 +18,7 @@ use crate::driver::publisher::{Publisher, PublisherThread};
 use crate::driver::quorum::{self, MetadataDiskError, QuorumThread};
 use crate::forward::Forwarder;
 use crate::http::HttpServer;
+use crate::log_levels::LogLevels;
 use crate::shared::{Identity, Shared};
 use crate::storage::{self, FirstVoters, FormatOptions, StorageError};
 use crate::upkeep::Upkeep;
@@ -25,7 +26,6 @@ use crate::upkeep::Upkeep;
 mod assemble;
 
 /// How a node is started.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct StartOptions {
     /// Configuration, as [`ottla_config::load`] read it.
@@ -34,12 +34,24 @@ pub struct StartOptions {
     pub format: bool,
     /// A taken port of the HTTP listener is a warning only.
     pub http_optional: bool,
+    /// Levels of this process's loggers, for the resource BROKER_LOGGER; without them it is empty.
+    pub log_levels: Option<Arc<dyn LogLevels>>,
+}
+
+impl std::fmt::Debug for StartOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StartOptions")
+            .field("loaded", &self.loaded)
+            .field("format", &self.format)
+            .field("http_optional", &self.http_optional)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StartOptions {
     /// Starts from formatted directories only.
     pub fn new(loaded: Loaded) -> Self {
-        Self { loaded, format: false, http_optional: false }
+        Self { loaded, format: false, http_optional: false, log_levels: None }
     }
 }
 
@@ -129,6 +141,9 @@ impl Node {
             incarnation: IncarnationId(storage::random_uuid()),
         };
         let shared = Arc::new(assemble::share(clock, identity, layers, &config, directories)?);
+        if let Some(levels) = options.log_levels {
+            let _ = shared.log_levels.set(levels);
+        }
         let start = quorum::Start {
             quorum: quorum.quorum,
             controller: quorum.controller,
@@ -152,9 +167,7 @@ impl Node {
         let published = publisher.published();
         let publisher = publisher.start(&shared)?;
         let advertised = assemble::advertised(&config, &listeners);
-        let reports =
-            assemble::start_reports(&shared, &config, &listeners, &forwarder, &published);
-        let server = assemble::serve(&shared, &config, listeners);
+        let reports = assemble::start_reports(&shared, &config, &listeners, &forwarder, &published);
         let lifecycle = config.roles.broker.then(|| {
             Lifecycle::start(lifecycle::Start {
                 shared: shared.clone(),
@@ -167,6 +180,8 @@ impl Node {
         if let Some(lifecycle) = &lifecycle {
             let _ = shared.lifecycle.set((lifecycle.phase(), lifecycle.epoch_cell()));
         }
+        let server = assemble::serve(&shared, &config, listeners);
+        shared.telemetry.listens(server.stats(), server.budget());
         let http = HttpServer::start(&shared, &config, options.http_optional).await?;
         let upkeep = Upkeep::start(&shared);
         let quorum = quorum_thread;

@@ -27,7 +27,7 @@ use crate::replicas::FsLog;
 mod offsets;
 mod upkeep;
 
-pub(crate) use offsets::{Position, Seek};
+pub(crate) use offsets::{Diverging, Position, Seek};
 pub(crate) use upkeep::PartitionFigures;
 
 /// What a producer wants to wait for.
@@ -130,7 +130,7 @@ pub(crate) struct ReadOutcome {
     /// First offset of the log.
     pub(crate) log_start: Offset,
     /// Set if the reader's log went another way: the epoch and end to go back to.
-    pub(crate) diverging: Option<(Option<LeaderEpoch>, Option<Offset>)>,
+    pub(crate) diverging: Option<Diverging>,
     /// The batches.
     pub(crate) records: RecordData,
 }

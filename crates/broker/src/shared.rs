@@ -23,6 +23,7 @@ use crate::driver::producer_ids::ProducerIds;
 use crate::driver::{ControllerHandle, GroupHandle, QuorumHandle};
 use crate::fetch_session::FetchSessionCache;
 use crate::forward::Forwarder;
+use crate::log_levels::LogLevels;
 use crate::partition::Partition;
 use crate::partitions::{HostedTopic, Partitions};
 use crate::refusal::Refusal;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Mutex<FetchSessionCache>,
     /// Metrics.
     pub(crate) telemetry: Telemetry,
+    /// Levels of this process's loggers, if whoever started the node lets them be changed.
+    pub(crate) log_levels: OnceLock<Arc<dyn LogLevels>>,
     /// The metadata quorum's driver; always set before a listener opens.
     pub(crate) quorum: OnceLock<QuorumHandle>,
     /// The controller's driver, on nodes with that role.
@@ -74,6 +77,7 @@ pub(crate) struct Shared {
     /// Where the broker stands, and its epoch (-1 before it is registered).
     pub(crate) lifecycle: OnceLock<(watch::Receiver<Phase>, Arc<AtomicI64>)>,
     /// Keeps the lock of a metadata directory that holds no partitions.
+    #[expect(dead_code, reason = "held, never read")]
     pub(crate) metadata_directory: Option<OpenedDirectory>,
 }
 

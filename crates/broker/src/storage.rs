@@ -38,6 +38,14 @@ pub enum FirstVoters {
     None,
 }
 
+impl FirstVoters {
+    /// The id that the metadata directory of this node must get, if the voters say so.
+    fn directory_of(&self, node: NodeId) -> Option<DirectoryId> {
+        let Self::Initial(voters) = self else { return None };
+        voters.get(node)?.key.directory
+    }
+}
+
 /// What to format with.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -153,10 +161,14 @@ pub fn format(
         checkpoint(&records, &ControlState::default(), now, Path::new(BOOTSTRAP_FILE))?;
     let mut done = Vec::new();
     for directory in directories.iter_mut().filter(|dir| dir.meta().is_none()) {
-        let id = DirectoryId(random_uuid());
         let path = directory.path().to_owned();
+        let metadata = path == Path::new(&config.dirs.metadata_log_dir);
+        let id = match options.voters.directory_of(config.node_id) {
+            Some(id) if metadata => id,
+            _ => DirectoryId(random_uuid()),
+        };
         replace(&path.join(BOOTSTRAP_FILE), &checkpoint)?;
-        if path == Path::new(&config.dirs.metadata_log_dir) {
+        if metadata {
             write_first_voters(config, options, &path, id, now)?;
         }
         // Last, because it says that all of the above is there.

@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use ottla_metrics::{
     Definition, OneRequest, Phases, Registry, RequestMetrics, TopicEvent, TopicMetrics,
 };
+use ottla_net::{MemoryBudget, NetStats, StatsSnapshot};
 use ottla_protocol::ApiKey;
 use ottla_types::{ErrorCode, MonoTime, TopicName};
 
@@ -19,6 +20,7 @@ use crate::shared::Shared;
 
 mod gauges;
 mod groups;
+mod process;
 
 pub(crate) use gauges::{partitions as refresh, register};
 
@@ -32,6 +34,8 @@ pub(crate) struct Telemetry {
     topics: DashMap<TopicName, Arc<TopicMetrics>>,
     requests: RequestMetrics,
     by_api: Vec<OnceLock<Arc<OneRequest>>>,
+    /// Counters and request memory of the listeners, once they are open.
+    net: OnceLock<(Arc<NetStats>, MemoryBudget)>,
 }
 
 impl Telemetry {
@@ -42,8 +46,19 @@ impl Telemetry {
             topics: DashMap::new(),
             requests: RequestMetrics::new(&registry),
             by_api: (0..API_SLOTS).map(|_| OnceLock::new()).collect(),
+            net: OnceLock::new(),
             registry,
         }
+    }
+
+    /// Takes over the counters of the listeners.
+    pub(crate) fn listens(&self, stats: &Arc<NetStats>, budget: &MemoryBudget) {
+        // A node opens its listeners once.
+        let _ = self.net.set((stats.clone(), budget.clone()));
+    }
+
+    fn net(&self) -> StatsSnapshot {
+        self.net.get().map(|(stats, _)| stats.snapshot()).unwrap_or_default()
     }
 
     /// The registry, for rendering.
@@ -80,6 +95,7 @@ impl Telemetry {
     pub(crate) fn produce_failed(&self, code: ErrorCode, bytes: usize) {
         self.broker.mark(TopicEvent::Produce, 1);
         self.broker.mark(TopicEvent::FailedProduce, 1);
+        self.request(ApiKey::Produce).errors(code.name(), 1);
         match code {
             ErrorCode::MessageTooLarge => {
                 let bytes = u64::try_from(bytes).unwrap_or_default();

@@ -42,6 +42,5 @@ async fn run(local: Local, terminal: ottla_cli::Terminal) -> Result<Exit, Failur
         Local::Dev(args) => node::dev(args).await,
         Local::StorageFormat(args) => storage::format(&args, terminal),
         Local::StorageInfo(args) => storage::info(&args, terminal),
-        _ => Err(Failure::usage("this command is not carried out here")),
     }
 }

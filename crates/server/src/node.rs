@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a node until it is told to stop.
 pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
-    logging::start(args.log_format, "info");
+    let levels = logging::start(args.log_format, "info");
     let loaded = settings::read(args.file.as_deref(), &args.overrides, args.strict)?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
@@ -22,6 +22,7 @@ pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     let mut options = StartOptions::new(loaded);
     // Without a file it is somebody's first node; a configured one is formatted on purpose.
     options.format = args.file.is_none();
+    options.log_levels = Some(levels);
     let node = Node::start(options).await.map_err(|error| failure(&error))?;
     for (name, address) in node.addresses() {
         tracing::info!("listening on {address} ({name})");
@@ -37,7 +38,7 @@ pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
 
 /// Runs a throw-away node until it is told to stop.
 pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
-    logging::start(ottla_cli::LogFormat::Text, "warn");
+    let levels = logging::start(ottla_cli::LogFormat::Text, "warn");
     let data = Data::new(args.data)?;
     let mut overrides = vec![
         format!("listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:0", args.port),
@@ -49,6 +50,7 @@ pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
     let mut options = StartOptions::new(loaded);
     options.format = true;
     options.http_optional = true;
+    options.log_levels = Some(levels);
     let node = Node::start(options).await.map_err(|error| failure(&error))?;
     let mut stop = Stop::new()?;
     tokio::select! {
@@ -108,11 +110,11 @@ fn failure(error: &StartError) -> Failure {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    let exit = match error {
-        StartError::Bind(_) | StartError::Http { .. } => Exit::Conflict,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, text)
+    match error {
+        StartError::Bind(_) | StartError::Http { .. } => Failure::new(Exit::Conflict, text),
+        StartError::Storage(error) => crate::storage::advise(error, text),
+        _ => Failure::new(Exit::Failed, text),
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ottla_broker::storage::{self, FirstVoters, FormatOptions, StorageError};
 use ottla_cli::{Exit, Failure, Render, StorageFormatArgs, StorageInfoArgs, Terminal, Text};
 use ottla_config::BrokerConfig;
+use ottla_log::DirectoryError;
 use ottla_metadata::{Bootstrap, features::MetadataVersion};
 use ottla_types::{Uuid, WallTime};
 use serde::Serialize;
@@ -103,11 +104,30 @@ fn read(args: &StorageInfoArgs) -> Result<BrokerConfig, Failure> {
 
 fn refused(error: &StorageError) -> Failure {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    let exit = match error {
-        StorageError::Formatted(_) => Exit::Conflict,
-        _ => Exit::Failed,
+    advise(error, format!("{error}{}", source.unwrap_or_default()))
+}
+
+/// The exit code of a failure of log directories, and what to do about it.
+pub(crate) fn advise(error: &StorageError, text: String) -> Failure {
+    let (exit, hint) = match error {
+        StorageError::Directory(DirectoryError::Locked(_)) => (
+            Exit::Conflict,
+            "Another node runs on this directory: stop it, or give this one other log.dirs.",
+        ),
+        StorageError::Formatted(_) => return Failure::new(Exit::Conflict, text),
+        StorageError::Foreign { .. } => (
+            Exit::Conflict,
+            "Correct node.id or log.dirs; if the directory's data is not needed, empty and format \
+             it.",
+        ),
+        StorageError::Directory(DirectoryError::Disk { .. }) | StorageError::Disk { .. } => (
+            Exit::Failed,
+            "Check that the directory exists on a mounted disk, is writable for this user and has \
+             room.",
+        ),
+        _ => return Failure::new(Exit::Failed, text),
     };
-    Failure::new(exit, format!("{error}{}", source.unwrap_or_default()))
+    Failure::new(exit, text).with_hint(hint)
 }
 
 #[derive(Serialize)]

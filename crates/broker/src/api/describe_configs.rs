@@ -1,5 +1,5 @@
-//! DescribeConfigs (32): configs of topics, brokers, groups and client metrics subscriptions, with
-//! where each value comes from.
+//! DescribeConfigs (32): configs of topics, brokers, loggers, groups and client metrics
+//! subscriptions, with where each value comes from. Brokers and controllers answer it alike.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use ottla_protocol::describe_configs_response::{
 };
 use ottla_types::{ErrorCode, TopicName};
 
+use super::broker_loggers;
 use crate::dispatch::{Reply, RequestContext};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -23,8 +24,16 @@ pub(crate) fn handle(
     _ctx: &RequestContext,
     request: DescribeConfigsRequest,
 ) -> Reply<DescribeConfigsResponse> {
-    let with_synonyms = request.include_synonyms;
-    let with_documentation = request.include_documentation;
+    let shown =
+        Shown { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    // As in Kafka, one unknown type refuses the whole request.
+    let strange = |resource: &&DescribeConfigsResource| {
+        ConfigKind::from_code(resource.resource_type).is_none()
+    };
+    let strange = request.resources.iter().find(strange).map(|resource| {
+        let text = format!("Unexpected resource type for resource {}", resource.resource_name);
+        Refusal::with_string(ErrorCode::InvalidRequest, text)
+    });
     let results = request
         .resources
         .iter()
@@ -35,24 +44,15 @@ pub(crate) fn handle(
                 error_message: None,
                 ..Default::default()
             };
-            match describe(shared, resource) {
-                Ok(described) => {
-                    let wanted = |config: &Described| match &resource.configuration_keys {
-                        None => true,
-                        Some(keys) => {
-                            keys.is_empty() || keys.iter().any(|key| *key == *config.name)
-                        }
-                    };
-                    result.configs = described
-                        .into_iter()
-                        .filter(wanted)
-                        .map(|config| one(config, with_synonyms, with_documentation))
-                        .collect();
-                }
+            let described = match &strange {
+                Some(refusal) => Err(refusal.clone()),
+                None => describe(shared, resource, shown),
+            };
+            match described {
+                Ok(configs) => result.configs = only_wanted(configs, resource),
                 Err(refusal) => {
                     result.error_code = refusal.code.code();
-                    let text = refusal.text().unwrap_or(refusal.code.message());
-                    result.error_message = Some(Str::from(text));
+                    result.error_message = refusal.text().map(Str::from);
                 }
             }
             result
@@ -61,54 +61,71 @@ pub(crate) fn handle(
     Reply::Now(DescribeConfigsResponse { results, ..Default::default() })
 }
 
+/// What is wanted beside names and values.
+#[derive(Clone, Copy)]
+struct Shown {
+    synonyms: bool,
+    documentation: bool,
+}
+
+fn only_wanted(
+    mut configs: Vec<DescribeConfigsResourceResult>,
+    resource: &DescribeConfigsResource,
+) -> Vec<DescribeConfigsResourceResult> {
+    if let Some(keys) = resource.configuration_keys.as_deref().filter(|keys| !keys.is_empty()) {
+        configs.retain(|config| keys.contains(&config.name));
+    }
+    configs
+}
+
 fn describe(
     shared: &Shared,
     resource: &DescribeConfigsResource,
-) -> Result<Vec<Described>, Refusal> {
+    shown: Shown,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     let name = resource.resource_name.as_str();
     let image = shared.image.load();
     let layers = shared.layers.load();
     let kind = ConfigKind::from_code(resource.resource_type);
     let own = |kind| image.config(&ConfigResource::new(kind, name)).cloned().unwrap_or_default();
-    match kind {
+    let invalid = |text: String| Err(Refusal::with_string(ErrorCode::InvalidRequest, text));
+    let described = match kind {
         Some(ConfigKind::Topic) => {
             TopicName::parse(name).map_err(|error| Refusal::invalid_topic(&error))?;
             if image.topic(name).is_none() {
                 return Err(ErrorCode::UnknownTopicOrPartition.into());
             }
-            Ok(layers.describe_topic(&own(ConfigKind::Topic)))
+            layers.describe_topic(&own(ConfigKind::Topic))
         }
-        Some(ConfigKind::Broker) if name.is_empty() => Ok(layers.describe_cluster_default()),
-        Some(ConfigKind::Broker) if name == shared.node_id().to_string() => {
-            Ok(layers.describe_broker())
-        }
-        Some(ConfigKind::Broker | ConfigKind::BrokerLogger) => {
-            let text = format!(
-                "Unexpected broker id, expected {} or empty string, but received {name}",
-                shared.node_id()
-            );
-            Err(Refusal::with_string(ErrorCode::InvalidRequest, text))
-        }
+        Some(ConfigKind::Broker) if name.is_empty() => layers.describe_cluster_default(),
+        Some(ConfigKind::Broker) => match name.parse::<i32>() {
+            Ok(id) if id == shared.node_id().to_wire() => layers.describe_broker(),
+            Ok(_) => {
+                return invalid(format!(
+                    "Unexpected broker id, expected {} or empty string, but received {name}",
+                    shared.node_id()
+                ));
+            }
+            Err(_) => {
+                return invalid(format!("Broker id must be an integer, but it is: {name}"));
+            }
+        },
+        Some(ConfigKind::BrokerLogger) => return broker_loggers::describe(shared, name),
         Some(ConfigKind::Group) if name.is_empty() => {
-            Err(Refusal::with_text(ErrorCode::InvalidRequest, "Group name must not be empty"))
+            return invalid("Group name must not be empty".to_owned());
         }
-        Some(ConfigKind::Group) => Ok(layers.describe_group(&own(ConfigKind::Group))),
-        Some(ConfigKind::ClientMetrics) if name.is_empty() => Err(Refusal::with_text(
-            ErrorCode::InvalidRequest,
-            "Client metrics subscription name must not be empty",
-        )),
-        Some(ConfigKind::ClientMetrics) => {
-            Ok(describe_client_metrics(&own(ConfigKind::ClientMetrics)))
+        Some(ConfigKind::Group) => layers.describe_group(&own(ConfigKind::Group)),
+        Some(ConfigKind::ClientMetrics) if name.is_empty() => {
+            return invalid("Client metrics subscription name must not be empty".to_owned());
         }
-        None => {
-            let text = format!("Unsupported resource type: {}", resource.resource_type);
-            Err(Refusal::with_string(ErrorCode::InvalidRequest, text))
-        }
-    }
+        Some(ConfigKind::ClientMetrics) => describe_client_metrics(&own(ConfigKind::ClientMetrics)),
+        None => return invalid(format!("Unsupported resource type: {}", resource.resource_type)),
+    };
+    Ok(described.into_iter().map(|config| one(config, shown)).collect())
 }
 
-fn one(config: Described, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {
-    let synonyms = if synonyms { config.synonyms } else { Vec::new() };
+fn one(config: Described, shown: Shown) -> DescribeConfigsResourceResult {
+    let synonyms = if shown.synonyms { config.synonyms } else { Vec::new() };
     DescribeConfigsResourceResult {
         name: Str::from(config.name),
         value: config.value.map(Str::from),
@@ -124,6 +141,6 @@ fn one(config: Described, synonyms: bool, documentation: bool) -> DescribeConfig
             })
             .collect(),
         config_type: config.kind,
-        documentation: config.doc.filter(|_| documentation).map(Str::from_static),
+        documentation: config.doc.filter(|_| shown.documentation).map(Str::from_static),
     }
 }

@@ -38,8 +38,9 @@ pub(crate) fn handle(
                     }
                     Err(refusal) => {
                         answer.error_code = refusal.code.code();
-                        answer.error_message =
-                            Some(Str::from(refusal.text().unwrap_or(refusal.code.message())));
+                        answer.error_message = Some(Str::from(
+                            refusal.text().unwrap_or_else(|| refusal.code.message()),
+                        ));
                     }
                 }
                 answer

@@ -5,6 +5,7 @@
 
 pub(crate) mod alter_configs;
 pub(crate) mod api_versions;
+pub(crate) mod broker_loggers;
 pub(crate) mod by_topic;
 pub(crate) mod client_quotas;
 pub(crate) mod controller;

@@ -86,8 +86,7 @@ pub(super) fn open_quorum(
     let trigger =
         SnapshotTrigger::new(snapshots.snapshot_bytes, snapshots.snapshot_interval, now.mono);
     let storage = Arc::new(FsStorage);
-    let retention =
-        Retention { bytes: snapshots.retention_bytes, age: snapshots.retention_age };
+    let retention = Retention { bytes: snapshots.retention_bytes, age: snapshots.retention_age };
     let (files, disk) = MetadataDisk::open(storage, root, clean, log, now, trigger, retention)?;
     let quorum = Quorum::open(quorum_config(config, bound, cluster_id, id), &disk, now)?;
     if quorum.adopted() {
@@ -241,6 +240,7 @@ pub(super) fn share(
         replicas,
         sessions: Mutex::new(FetchSessionCache::new(slots, SESSION_EVICTION)),
         telemetry: Telemetry::new(ottla_metrics::Registry::default()),
+        log_levels: OnceLock::new(),
         quorum: OnceLock::new(),
         controller: OnceLock::new(),
         groups: OnceLock::new(),
@@ -273,5 +273,5 @@ pub(super) fn serve(
     options.idle_max = network.idle_max.unwrap_or(Duration::MAX);
     let memory = network.queued_bytes_max.map_or(DEFAULT_REQUEST_MEMORY, size);
     options.budget = MemoryBudget::new(memory);
-    Server::start(listeners, Arc::new(Dispatcher { shared: shared.clone() }), options)
+    Server::start(listeners, Arc::new(Dispatcher::new(shared.clone())), options)
 }

@@ -7,6 +7,9 @@ use super::{Partition, check_epoch, leader_epoch};
 use crate::error_code;
 use crate::replicas::FsLog;
 
+/// Epoch and end that a reader with another history must go back to.
+pub(crate) type Diverging = (Option<LeaderEpoch>, Option<Offset>);
+
 /// Where to seek.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seek {
@@ -120,7 +123,7 @@ pub(super) fn diverging(
     log: &FsLog,
     last: LeaderEpoch,
     offset: i64,
-) -> Result<Option<(Option<LeaderEpoch>, Option<Offset>)>, ErrorCode> {
+) -> Result<Option<Diverging>, ErrorCode> {
     let Some(end) = log.end_offset_for_epoch(last) else {
         return Err(ErrorCode::OffsetOutOfRange);
     };

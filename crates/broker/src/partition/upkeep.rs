@@ -78,6 +78,11 @@ impl Partition {
         })
     }
 
+    /// `min.insync.replicas` of the topic.
+    pub(crate) fn min_insync_replicas(&self) -> usize {
+        self.config.load().min_insync_replicas
+    }
+
     /// `file.delete.delay.ms` of the topic.
     pub(crate) fn file_delete_delay(&self) -> Duration {
         self.config.load().file_delete_delay
@@ -121,15 +126,6 @@ impl Partition {
             waiting_fetch,
             leads,
             failed: log.is_failed(),
-        }
-    }
-
-    /// Closes open files that nothing needs.
-    pub(crate) fn release_idle(&self) {
-        if let Some(log) = &mut self.state.lock().log
-            && let Err(error) = log.release_idle()
-        {
-            tracing::warn!(partition = %self.topic_partition, %error, "cannot close idle files");
         }
     }
 

@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use ottla_metadata::controller::Stats as ControllerStats;
 use ottla_metrics::table as names;
+use ottla_quorum::Role;
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-use super::{VERSION, computed};
-use crate::driver::lifecycle::Phase;
+use super::computed;
 use crate::partition::PartitionFigures;
 use crate::shared::Shared;
+
+type Chosen = fn(&Led) -> bool;
+type Figure = fn(&ControllerStats) -> usize;
 
 /// Makes every computed gauge known to the registry; called once, when the node is assembled.
 pub(crate) fn register(shared: &Arc<Shared>) {
     replicas(shared);
     controller(shared);
     quorum(shared);
-    process(shared);
+    super::process::register(shared);
     super::groups::register(shared);
 }
 
@@ -37,8 +40,17 @@ fn replicas(shared: &Arc<Shared>) {
     computed(shared, &names::PARTITION_COUNT, &[], |s| count(s.partitions.all().len()));
     computed(shared, &names::LEADER_COUNT, &[], |s| sum(s, |figures| figures.leads.into()));
     computed(shared, &names::OFFLINE_REPLICAS, &[], |s| count(s.replicas.offline_count()));
-    // With one replica each, no partition can have fewer than it should.
-    computed(shared, &names::UNDER_REPLICATED_PARTITIONS, &[], |_| 0.0);
+    let led: [(_, Chosen); 4] = [
+        (&names::UNDER_REPLICATED_PARTITIONS, |led| led.isr < led.replicas),
+        (&names::UNDER_MIN_ISR, |led| led.isr < led.min_isr),
+        (&names::AT_MIN_ISR, |led| led.isr == led.min_isr),
+        (&names::REASSIGNING, |led| led.moving),
+    ];
+    for (definition, chosen) in led {
+        computed(shared, definition, &[], move |s| {
+            count(led_partitions(s).iter().filter(|led| chosen(led)).count())
+        });
+    }
     computed(shared, &names::OFFLINE_LOG_DIRECTORIES, &[], |s| {
         count(s.replicas.offline_directories().len())
     });
@@ -50,6 +62,32 @@ fn replicas(shared: &Arc<Shared>) {
     computed(shared, &names::FETCH_SESSION_PARTITIONS, &[], |s| {
         count(s.sessions.lock().partitions())
     });
+}
+
+/// A partition that this broker leads, as the metadata have it.
+struct Led {
+    isr: usize,
+    replicas: usize,
+    min_isr: usize,
+    moving: bool,
+}
+
+fn led_partitions(shared: &Shared) -> Vec<Led> {
+    let image = shared.image.load();
+    let here = shared.partitions.all();
+    let led = here.iter().filter_map(|partition| {
+        let state = image
+            .topic(partition.topic())?
+            .partitions
+            .get(&partition.topic_partition().partition)?;
+        (state.leader == Some(shared.node_id())).then(|| Led {
+            isr: state.isr.len(),
+            replicas: state.replicas.len(),
+            min_isr: partition.min_insync_replicas(),
+            moving: !state.adding.is_empty() || !state.removing.is_empty(),
+        })
+    });
+    led.collect()
 }
 
 /// Refreshes the series of single partitions; called before each rendering.
@@ -74,7 +112,7 @@ fn controller(shared: &Arc<Shared>) {
     let stats = |s: &Shared| -> ControllerStats {
         s.quorum.get().map(|quorum| quorum.status().controller).unwrap_or_default()
     };
-    let figures: [(_, fn(&ControllerStats) -> usize); 6] = [
+    let figures: [(_, Figure); 6] = [
         (&names::ACTIVE_BROKERS, |s| s.active_brokers),
         (&names::FENCED_BROKERS, |s| s.fenced_brokers),
         (&names::GLOBAL_TOPICS, |s| s.topics),
@@ -85,6 +123,10 @@ fn controller(shared: &Arc<Shared>) {
     for (definition, figure) in figures {
         computed(shared, definition, &[], move |s| count(figure(&stats(s))));
     }
+    computed(shared, &names::LAST_COMMITTED_OFFSET, &[], |s| {
+        let end = s.quorum.get().map_or(Offset::ZERO, |quorum| quorum.status().high_watermark);
+        number(end.max(Offset(1)).0 - 1)
+    });
     computed(shared, &names::ACTIVE_CONTROLLERS, &[], move |s| {
         f64::from(u8::from(stats(s).active))
     });
@@ -92,6 +134,15 @@ fn controller(shared: &Arc<Shared>) {
 
 fn quorum(shared: &Arc<Shared>) {
     let status = |s: &Shared| s.quorum.get().map(|quorum| quorum.status());
+    let weak = Arc::downgrade(shared);
+    shared.telemetry.registry().state(&names::RAFT_STATE, &[], move || {
+        let role = weak.upgrade().and_then(|s| Some(s.quorum.get()?.status().quorum.role));
+        role.map_or("unattached", role_name).to_owned()
+    });
+    computed(shared, &names::RAFT_VOTE, &[], move |s| {
+        let vote = status(s).and_then(|status| status.quorum.vote);
+        f64::from(NodeId::option_to_wire(vote.map(|key| key.node)))
+    });
     computed(shared, &names::RAFT_LEADER, &[], move |s| {
         status(s).map_or(-1.0, |status| f64::from(NodeId::option_to_wire(status.leader)))
     });
@@ -119,22 +170,14 @@ fn quorum(shared: &Arc<Shared>) {
     });
 }
 
-fn process(shared: &Arc<Shared>) {
-    let usage = || ottla_sys::process_usage().ok();
-    computed(shared, &names::PROCESS_CPU, &[], move |_| {
-        usage().map_or(0.0, |usage| usage.cpu.as_secs_f64())
-    });
-    computed(shared, &names::PROCESS_MEMORY, &[], move |_| {
-        usage().map_or(0.0, |usage| number(usage.resident_bytes))
-    });
-    computed(shared, &names::BROKER_STATE, &[], |s| match s.phase() {
-        Some(Phase::Starting) => 1.0,
-        Some(Phase::Recovery) => 2.0,
-        Some(Phase::Running) => 3.0,
-        Some(Phase::PendingShutdown) => 6.0,
-        Some(Phase::Stopped) => 7.0,
-        None => 0.0,
-    });
-    let registry = shared.telemetry.registry();
-    registry.state(&names::APP_INFO, &[], || VERSION.to_owned());
+/// Kafka's names of what a node is in the quorum.
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Prospective => "prospective",
+        Role::Observer => "observer",
+        _ => "unattached",
+    }
 }
