@@ -84,13 +84,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     save(workspace, &runs, &table)
 }
 
-/// Makes the test helpers start the release binary, built now, and find Kafka's jars.
+/// Makes the test helpers start the release binary, built now unless `OTTLA_BIN` names one, and find Kafka's jars.
 pub(crate) fn use_release_binary(workspace: &Workspace) -> Result<()> {
-    process::run(&mut process::cargo(
-        &workspace.root,
-        &["build", "--release", "--package", "ottla-server"],
-    ))?;
-    ottla_testkit::use_binary(workspace.target.join("release/ottla"));
+    // A binary that is there already may be named, for example one of an older commit.
+    if std::env::var_os("OTTLA_BIN").is_none() {
+        let build = ["build", "--release", "--package", "ottla-server"];
+        process::run(&mut process::cargo(&workspace.root, &build))?;
+        ottla_testkit::use_binary(workspace.target.join("release/ottla"));
+    }
     ottla_testkit::use_peers(workspace::peers_folder(workspace));
     let found = peers::prepare_all(workspace);
     eprintln!("{}", peers::table(&found));

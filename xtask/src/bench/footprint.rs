@@ -23,11 +23,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     compare::use_release_binary(workspace)?;
     let mut ready = Vec::new();
     for _ in 0..STARTS {
-        let node = Node::prepare(NodeOptions::default())?;
+        let mut node = Node::prepare(NodeOptions::default())?;
         node.format(Kind::Ottla)?;
-        let mut node = node;
         ready.push(node.start_as(Kind::Ottla)?);
-        node.stop()?;
+        node.kill9()?;
     }
     ready.sort_unstable();
     let median = ready[STARTS / 2];
