@@ -109,7 +109,7 @@ impl Java {
 }
 
 /// Runs any program to its end, at most for `limit`.
-pub(crate) fn run_bounded(command: &mut Command, stdin: &str, limit: Duration) -> Result<Ran> {
+pub fn run_bounded(command: &mut Command, stdin: &str, limit: Duration) -> Result<Ran> {
     // Files instead of pipes: a full pipe that nobody reads would stop the child.
     let folder = Folder::new("run")?;
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));

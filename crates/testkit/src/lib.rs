@@ -25,7 +25,7 @@ pub mod wire;
 pub use binary::{ottla_binary, use_binary};
 pub use dev::DevNode;
 pub use folder::Folder;
-pub use java::{Java, Ran};
+pub use java::{Java, Ran, run_bounded};
 pub use memory::{Memory, Taken};
 pub use node::{Kind, Node, NodeOptions};
 pub use peer::{is_ci, note_skip, peers_folder, use_peers};

@@ -8,6 +8,7 @@ use ottla_client::{Admin, AlterOp, ConfigAlteration, ConfigEntry, ConfigResource
 use ottla_config::{Input, Lookup, load, parse_override};
 use serde::Serialize;
 
+use super::counted;
 use super::topic::existing;
 use crate::args::{ConnectionArgs, key_value};
 use crate::connect::admin;
@@ -266,7 +267,7 @@ async fn alter(admin: &Admin, args: &AlterArgs, terminal: Terminal) -> Result<Ex
         near_key(args.kind, &changes, failure)
     })?;
     let would = if args.dry_run { "would be " } else { "" };
-    terminal.say(format!("{resource}: {} configs {would}changed", changes.len()));
+    terminal.say(format!("{resource}: {} {would}changed", counted(changes.len(), "config")));
     Ok(Exit::Ok)
 }
 

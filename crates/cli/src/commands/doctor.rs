@@ -3,6 +3,7 @@
 use ottla_client::{Admin, ClientError};
 use serde::Serialize;
 
+use super::counted;
 use crate::args::ConnectionArgs;
 use crate::connect::admin;
 use crate::exit::{Exit, Failure};
@@ -91,7 +92,7 @@ async fn examine(admin: &Admin, report: &mut Report) {
     report.add(
         "metadata",
         Verdict::Ok,
-        format!("cluster {id}, {} brokers, {} topics", count.0, count.1),
+        format!("cluster {id}, {}, {}", counted(count.0, "broker"), counted(count.1, "topic")),
     );
     advertised(admin, &metadata, report).await;
     partitions(&metadata, report);
@@ -150,7 +151,11 @@ async fn quorum(admin: &Admin, report: &mut Report) {
         Ok(quorum) => match quorum.leader {
             Some(leader) => {
                 let (voters, observers) = (quorum.voters.len(), quorum.observers.len());
-                let detail = format!("node {leader} leads {voters} voters, {observers} observers");
+                let detail = format!(
+                    "node {leader} leads {}, {}",
+                    counted(voters, "voter"),
+                    counted(observers, "observer")
+                );
                 report.add("metadata quorum", Verdict::Ok, detail);
             }
             None => report.add("metadata quorum", Verdict::Failed, "no leader"),

@@ -7,8 +7,8 @@ use ottla_client::{Admin, GroupDescription, OffsetSpec};
 use ottla_types::{Offset, PartitionIndex, Timestamp};
 use serde::Serialize;
 
-use super::partly;
 use super::topic::existing;
+use super::{counted, partly};
 use crate::args::ConnectionArgs;
 use crate::connect::admin;
 use crate::exit::{Exit, Failure};
@@ -117,7 +117,8 @@ pub(crate) async fn run(
             let of_topic = offsets.keys().filter(|(name, _)| *name == topic);
             let indexes: Vec<_> = of_topic.map(|(_, index)| *index).collect();
             admin.delete_group_offsets(&group, &topic, &indexes).await?;
-            terminal.say(format!("{group}: {} offsets in {topic} deleted", indexes.len()));
+            terminal
+                .say(format!("{group}: {} in {topic} deleted", counted(indexes.len(), "offset")));
             Ok(Exit::Ok)
         }
     }

@@ -25,7 +25,7 @@ pub(crate) enum MetadataCommand {
 /// Arguments of `ottla metadata dump`.
 #[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
-    /// The files, or the directory __cluster_metadata-0
+    /// The files, the directory __cluster_metadata-0, or the log directory that has it
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Only records whose type contains this, in any case
@@ -68,7 +68,11 @@ pub(crate) fn run(command: MetadataCommand, terminal: Terminal) -> Result<Exit, 
     let MetadataCommand::Dump(args) = command;
     let mut files = Vec::new();
     for path in &args.files {
-        let found = files_of(path)?;
+        let mut found = files_of(path)?;
+        let inner = path.join("__cluster_metadata-0");
+        if inner.is_dir() {
+            found.extend(files_of(&inner)?);
+        }
         let of_metadata = |path: &PathBuf| {
             path.extension().is_some_and(|end| end == "log" || end == "checkpoint")
         };

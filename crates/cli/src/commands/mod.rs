@@ -16,6 +16,13 @@ pub(crate) mod version;
 use crate::exit::{Exit, Failure};
 use crate::terminal::Terminal;
 
+/// A number and what it counts: `1 config`, `2 configs`.
+pub(crate) fn counted(count: impl std::fmt::Display, what: &str) -> String {
+    let count = count.to_string();
+    let ending = if count == "1" { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 /// Reports the failures of several things, and what that makes of the whole.
 pub(crate) fn partly(terminal: Terminal, asked: usize, failures: Vec<Failure>) -> Exit {
     for failure in &failures {

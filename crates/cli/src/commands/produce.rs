@@ -113,7 +113,9 @@ pub(crate) async fn run(
     match sending.all(&args, terminal).await {
         Ok(()) => {}
         Err(failure) => {
-            let missing = failure.exit == Exit::NotFound;
+            // A file that is missing is no topic that is missing.
+            let missing = failure.exit == Exit::NotFound
+                && args.file.as_ref().is_none_or(|path| path.exists());
             return Err(if missing {
                 with_topic(&client, &args.topic, failure).await
             } else {

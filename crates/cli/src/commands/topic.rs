@@ -10,7 +10,7 @@ use ottla_client::{
 use ottla_types::{ErrorCode, Offset, PartitionIndex};
 use serde::Serialize;
 
-use super::partly;
+use super::{counted, partly};
 use crate::args::{ConnectionArgs, key_value};
 use crate::connect::admin;
 use crate::exit::{Exit, Failure};
@@ -350,7 +350,7 @@ impl Render for Creation {
         for topic in &self.0 {
             let size = topic.partitions.map(|count| {
                 let replicas = topic.replication_factor.unwrap_or(1);
-                format!(", {count} partitions, {replicas} replicas")
+                format!(", {}, {}", counted(count, "partition"), counted(replicas, "replica"))
             });
             text.line(format!("{} {}{}", topic.name, topic.outcome, size.unwrap_or_default()));
         }
@@ -419,12 +419,16 @@ async fn alter(admin: &Admin, args: &AlterArgs, terminal: Terminal) -> Result<Ex
     let would = if args.dry_run { "would be " } else { "" };
     if let Some(count) = args.partitions {
         admin.create_partitions(&args.topic, count, args.dry_run).await?;
-        terminal.say(format!("{}: {would}raised to {count} partitions", args.topic));
+        terminal.say(format!("{}: {would}raised to {}", args.topic, counted(count, "partition")));
     }
     if !changes.is_empty() {
         let resource = ConfigResource::new(ResourceType::Topic, args.topic.as_str());
         admin.alter_configs(&resource, &changes, args.dry_run).await?;
-        terminal.say(format!("{}: {} configs {would}changed", args.topic, changes.len()));
+        terminal.say(format!(
+            "{}: {} {would}changed",
+            args.topic,
+            counted(changes.len(), "config")
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -477,9 +481,14 @@ async fn trim(admin: &Admin, args: &TrimArgs, terminal: Terminal) -> Result<Exit
         .map(|index| (index, before))
         .collect();
     let what = before.map_or_else(|| "all records".to_owned(), |o| format!("records before {o}"));
-    let question = format!("Delete {what} in {} partitions of {}?", cuts.len(), args.topic);
+    let question =
+        format!("Delete {what} in {} of {}?", counted(cuts.len(), "partition"), args.topic);
     if args.dry_run {
-        terminal.say(format!("would delete {what} in {} partitions of {}", cuts.len(), args.topic));
+        terminal.say(format!(
+            "would delete {what} in {} of {}",
+            counted(cuts.len(), "partition"),
+            args.topic
+        ));
         return Ok(Exit::Ok);
     }
     terminal.confirm(args.yes, &question)?;
