@@ -88,5 +88,7 @@ fn parse_package(package: &Value) -> Result<Package> {
 
 /// Folder of the fetched peers: `OTTLA_PEERS`, or `peers` in the target folder.
 pub(crate) fn peers_folder(workspace: &Workspace) -> PathBuf {
-    std::env::var_os("OTTLA_PEERS").map_or_else(|| workspace.target.join("peers"), PathBuf::from)
+    let chosen = std::env::var_os("OTTLA_PEERS").filter(|p| !p.is_empty());
+    // Absolute, because test programs run in the folders of their crates.
+    chosen.map_or_else(|| workspace.target.join("peers"), |p| workspace.root.join(p))
 }

@@ -17,8 +17,8 @@ pub fn use_peers(folder: PathBuf) {
 
 /// Where `cargo xtask peers` puts what it fetches: `OTTLA_PEERS`, or `peers` in the target folder.
 pub fn peers_folder() -> PathBuf {
-    std::env::var_os("OTTLA_PEERS")
-        .map_or_else(|| crate::binary::target_folder().join("peers"), PathBuf::from)
+    let chosen = std::env::var_os("OTTLA_PEERS").filter(|p| !p.is_empty());
+    chosen.map_or_else(|| crate::binary::target_folder().join("peers"), PathBuf::from)
 }
 
 /// Says loudly that `test` does not run for want of `peer`.
