@@ -47,7 +47,8 @@ pub(crate) fn tells_log_start(error: &AppendError) -> bool {
         | AppendError::NoSpace { .. }
         | AppendError::Failed
         | AppendError::Disk { .. } => false,
-        _ => true,
+        // Sequences, epochs, single records: what only the log knows.
+        _told_by_the_log => true,
     }
 }
 

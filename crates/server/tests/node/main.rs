@@ -1,0 +1,14 @@
+//! The real binary from its start to its last signal, as an operator meets it: files, signals, exit codes and
+//! what is printed. What clients see of a running node is the matter of crate `conformance`.
+
+#![allow(clippy::print_stderr, reason = "says what was skipped")]
+
+mod dev;
+mod environment;
+mod format;
+mod full_disk;
+mod http;
+mod lifecycle;
+mod listeners;
+mod refusals;
+mod support;
