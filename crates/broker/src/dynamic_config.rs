@@ -137,3 +137,66 @@ fn compression(wanted: Compression) -> Option<CompressionSettings> {
         Compression::Zstd(level) => with(Codec::Zstd, Some(level)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_config::Layers;
+
+    use super::*;
+
+    fn mapped(overrides: &[(&str, &str)]) -> LogConfig {
+        let overrides =
+            overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let fixed = [("log.retention.hours", "2"), ("log.segment.bytes", "2097152")];
+        let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let (config, left_out) = Layers::new(fixed).topic_config(&overrides.collect());
+        assert!(left_out.is_empty());
+        log_config(&config, ProduceValidation::Records, Duration::from_secs(9))
+    }
+
+    #[test]
+    fn a_log_runs_with_the_topics_configs_over_the_brokers() {
+        let plain = mapped(&[]);
+        assert_eq!(plain.retention, Some(Duration::from_secs(7200)));
+        assert_eq!((plain.segment_bytes, plain.retention_bytes), (2_097_152, None));
+        assert_eq!((plain.delete, plain.compact, plain.compression), (true, false, None));
+        assert_eq!(plain.validation, Validation::Records);
+        assert_eq!(plain.producer_expiration, Duration::from_secs(9));
+
+        let own = mapped(&[
+            ("retention.ms", "-1"),
+            ("retention.bytes", "7"),
+            ("cleanup.policy", "compact"),
+            ("max.message.bytes", "123"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.after.max.ms", "4000"),
+            ("segment.ms", "5000"),
+            ("index.interval.bytes", "0"),
+        ]);
+        assert_eq!((own.retention, own.retention_bytes), (None, Some(7)));
+        assert_eq!((own.delete, own.compact, own.max_message_bytes), (false, true, 123));
+        assert_eq!(own.timestamp_type, RecordTimestamps::LogAppendTime);
+        assert_eq!(own.timestamp_after_max, Duration::from_secs(4));
+        assert_eq!((own.segment_age_max, own.index_interval_bytes), (Duration::from_secs(5), 0));
+    }
+
+    #[test]
+    fn compression_keeps_its_level() {
+        let of = |configs: &[(&str, &str)]| {
+            mapped(configs).compression.map(|settings| (settings.codec, settings.level))
+        };
+        use ottla_record::Compression as Codec;
+        assert_eq!(of(&[("compression.type", "producer")]), None);
+        assert_eq!(of(&[("compression.type", "uncompressed")]), Some((Codec::None, None)));
+        assert_eq!(of(&[("compression.type", "gzip")]), Some((Codec::Gzip, None)));
+        let zstd = [("compression.type", "zstd"), ("compression.zstd.level", "7")];
+        assert_eq!(of(&zstd), Some((Codec::Zstd, Some(7))));
+    }
+
+    #[test]
+    fn jitter_stays_below_its_limit() {
+        let most = Duration::from_secs(5);
+        assert!((0..100).all(|_| jitter(most) <= most));
+        assert_eq!(jitter(Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -30,6 +30,9 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 
+/// Name, operation and value of each change.
+type Changes<'a> = &'a [(&'a str, i8, Option<&'a str>)];
+
 /// Loggers of a process that logs nothing.
 #[derive(Default)]
 struct Loggers(Mutex<BTreeMap<String, LogLevel>>);
@@ -145,7 +148,7 @@ impl Bench {
     }
 
     /// Error and message of each resource.
-    async fn alter(&self, changes: &[(i8, &str, &[(&str, i8, Option<&str>)])]) -> String {
+    async fn alter(&self, changes: &[(i8, &str, Changes<'_>)]) -> String {
         let resources = changes.iter().map(|(kind, name, configs)| AlterConfigsResource {
             resource_type: *kind,
             resource_name: Str::from(*name),
@@ -264,7 +267,7 @@ async fn configs_say_where_they_come_from_and_change() {
 async fn alterations_are_refused_in_kafkas_order() {
     let bench = Bench::start().await;
     bench.create("orders", &[]).await;
-    let cases: &[(i8, &str, &[(&str, i8, Option<&str>)], &str)] = &[
+    let cases: &[(i8, &str, Changes<'_>, &str)] = &[
         (
             BROKER,
             "1",
@@ -300,7 +303,7 @@ async fn alterations_are_refused_in_kafkas_order() {
     for (kind, name, configs, expected) in cases {
         assert_eq!(bench.alter(&[(*kind, name, configs)]).await, *expected);
     }
-    let twice: &[(&str, i8, Option<&str>)] = &[("retention.ms", 0, Some("1"))];
+    let twice: Changes<'_> = &[("retention.ms", 0, Some("1"))];
     let told = bench.alter(&[(TOPIC, "orders", twice), (TOPIC, "orders", twice)]).await;
     let once = "InvalidRequest:Each resource must appear at most once.";
     assert_eq!(told, format!("{once} | {once}"));

@@ -131,6 +131,9 @@ mod tests {
 
     use super::*;
 
+    /// Logger, operation and level of each change.
+    type Script<'a> = &'a [(&'a str, i8, &'a str)];
+
     struct Two;
 
     impl LogLevels for Two {
@@ -143,7 +146,7 @@ mod tests {
         fn set(&self, _logger: &str, _level: Option<LogLevel>) {}
     }
 
-    fn check(script: &[(&str, i8, &str)]) -> String {
+    fn check(script: Script<'_>) -> String {
         let change = |&(name, op, value)| Change { name, op, value: Some(value) };
         let changes: Vec<Change<'_>> = script.iter().map(change).collect();
         match checked(&Two, &changes) {
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn changes_are_checked_in_kafkas_order() {
-        let table: &[(&[(&str, i8, &str)], &str)] = &[
+        let table: &[(Script<'_>, &str)] = &[
             (
                 &[("ottla_log", 0, "DEBUG"), ("root", 0, "WARN")],
                 "[(\"ottla_log\", Some(Debug)), (\"root\", Some(Warn))]",
