@@ -26,6 +26,8 @@ use crate::shared::Shared;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one try waits for a leader.
 const LEADER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer waits for its effect on this broker.
+const EFFECTIVE_PATIENCE: Duration = Duration::from_secs(1);
 /// Pause between two tries.
 const BACKOFF: Duration = Duration::from_millis(50);
 
@@ -145,7 +147,10 @@ impl Forwarder {
         let wait: Pending<R> = Box::pin(async move {
             match forwarder.exchange(&envelope).await {
                 Ok(data) => match unwrap::<R>(&ctx, data) {
-                    Ok(response) => Reply::Now(response),
+                    Ok(response) => {
+                        forwarder.until_effective().await;
+                        Reply::Now(response)
+                    }
                     Err(error) => Reply::Close(error.to_string().into()),
                 },
                 Err(error) => {
@@ -155,6 +160,20 @@ impl Forwarder {
             }
         });
         Reply::Later(wait)
+    }
+
+    /// Waits a moment until this broker has made effective what is committed, so that a client
+    /// which asks it next sees what it has just changed.
+    async fn until_effective(&self) {
+        let Some(shared) = self.0.shared.upgrade() else { return };
+        let (Some(quorum), Some(published)) = (shared.quorum.get(), shared.published.get()) else {
+            return;
+        };
+        let committed = *quorum.high_watermark().borrow();
+        let mut published = published.clone();
+        // A broker that is slow to follow answers all the same.
+        let effective = published.wait_for(|end| *end >= committed);
+        let _ = tokio::time::timeout(EFFECTIVE_PATIENCE, effective).await;
     }
 
     async fn exchange(&self, envelope: &EnvelopeRequest) -> Result<Bytes, ForwardError> {

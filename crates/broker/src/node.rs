@@ -165,6 +165,7 @@ impl Node {
             let _ = shared.groups.set(groups);
         }
         let published = publisher.published();
+        let _ = shared.published.set(published.clone());
         let publisher = publisher.start(&shared)?;
         let advertised = assemble::advertised(&config, &listeners);
         let reports = assemble::start_reports(&shared, &config, &listeners, &forwarder, &published);

@@ -10,7 +10,7 @@ use ottla_codec::Str;
 use ottla_config::{BrokerConfig, Layers};
 use ottla_metadata::{ClusterImage, PartitionState};
 use ottla_types::{
-    ErrorCode, IncarnationId, LeaderEpoch, NodeId, PartitionIndex, TopicId, TopicName,
+    ErrorCode, IncarnationId, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) recovering: Recovering,
     /// Ids for idempotent producers.
     pub(crate) producer_ids: ProducerIds,
+    /// Offset up to which metadata is effective here.
+    pub(crate) published: OnceLock<watch::Receiver<Offset>>,
     /// Where the broker stands, and its epoch (-1 before it is registered).
     pub(crate) lifecycle: OnceLock<(watch::Receiver<Phase>, Arc<AtomicI64>)>,
     /// Keeps the lock of a metadata directory that holds no partitions.

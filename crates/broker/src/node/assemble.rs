@@ -247,6 +247,7 @@ pub(super) fn share(
         forwarder: OnceLock::new(),
         recovering: Recovering::default(),
         producer_ids: ProducerIds::default(),
+        published: OnceLock::new(),
         lifecycle: OnceLock::new(),
         metadata_directory: rest.pop(),
     })
