@@ -2,6 +2,12 @@
 //!
 //! What a command does to a broker in every corner is tested beside it, in crate `cli`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: what is not as expected ends the test"
+)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

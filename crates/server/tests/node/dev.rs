@@ -38,7 +38,7 @@ fn a_folder_of_ones_own_is_kept_and_a_port_is_obeyed() {
         let mut dev = DevNode::start(&arguments).unwrap();
         assert_eq!(dev.bootstrap(), bootstrap);
         let id = dev.ready["cluster_id"].clone();
-        assert_eq!(*cluster.get_or_insert(id.clone()), id);
+        assert_eq!(*cluster.get_or_insert_with(|| id.clone()), id);
         succeeds(&["-b", &bootstrap, "topic", "create", &format!("t{round}")], "").unwrap();
         dev.process.terminate().unwrap();
         assert_eq!(dev.process.wait(STOP_LIMIT).unwrap().code(), Some(0));

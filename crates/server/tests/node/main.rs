@@ -2,6 +2,12 @@
 //! what is printed. What clients see of a running node is the matter of crate `conformance`.
 
 #![allow(clippy::print_stderr, reason = "says what was skipped")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::or_fun_call,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod dev;
 mod environment;
