@@ -95,9 +95,13 @@ impl Setup {
 }
 
 fn run_tool(name: &str, arguments: &[&str], stdin: &str) -> Result<Ran> {
+    Java::find()?.run(tool_class(name)?, arguments, stdin, TOOL_LIMIT)
+}
+
+/// The main class behind one of Kafka's scripts.
+pub fn tool_class(name: &str) -> Result<&'static str> {
     let class = TOOLS.iter().find(|t| t.0 == name).map(|t| t.1);
-    let class = class.with_context(|| format!("no tool is called {name}"))?;
-    Java::find()?.run(class, arguments, stdin, TOOL_LIMIT)
+    class.with_context(|| format!("no tool is called {name}"))
 }
 
 /// How often to repeat something: a variable, set by the longer commands of xtask, or the test's own number.

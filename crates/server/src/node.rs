@@ -12,6 +12,9 @@ use crate::{logging, settings};
 /// How long a shutdown may take before connections are cut.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Signals that come together are one wish.
+const ECHO: Duration = Duration::from_millis(200);
+
 /// Runs a node until it is told to stop.
 pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     let levels = logging::start(args.log_format, "info");
@@ -96,7 +99,7 @@ async fn finish(node: Node, mut stop: Stop) -> Exit {
             tracing::info!("stopped");
             Exit::Ok
         }
-        () = stop.first() => {
+        () = stop.second() => {
             tracing::warn!("stopped at once, the next start will recover");
             Exit::Interrupted
         }
@@ -140,6 +143,18 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The next wish to stop. `timeout`, and a shell above a wrapper, signal a process and then its group:
+    /// what comes as quickly as that is the first wish once more.
+    async fn second(&mut self) {
+        let first = tokio::time::Instant::now();
+        loop {
+            self.first().await;
+            if ECHO < first.elapsed() {
+                return;
+            }
         }
     }
 }
