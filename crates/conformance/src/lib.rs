@@ -13,7 +13,7 @@ mod setup;
 
 pub use driver::{Driver, Refused};
 pub use raw::{RawClient, frame};
-pub use setup::{Setup, repeat, tool_class};
+pub use setup::{Setup, repeat, run_tool, tool_class};
 
 /// Skips the test, loudly, if Java and Kafka's jars are missing; in continuous integration that is a failure.
 #[macro_export]

@@ -1,6 +1,7 @@
 //! A script of requests, executed on a broker; the same script on two brokers, compared field by field.
 //!
-//! One request a line: `Metadata 0-13 {"topics": [{"name": "t"}]}`, with `*` for all versions. Lines below it,
+//! One request a line: `Metadata 0-13 {"topics": [{"name": "t"}]}`, with `*` for all versions, and `@` before it
+//! if the controller is asked at its own listener. Lines below it,
 //! indented, say `keep NAME = PATH` (a value of the answer that later requests may use as `{NAME}`) and
 //! `until PATH = VALUE` (ask again until the answer says so). `{v}` is the version, `"batch:..."` a record
 //! batch that `batch` describes.
@@ -32,6 +33,7 @@ pub struct Step {
     pub api: ApiKey,
     /// Versions to ask in.
     pub versions: RangeInclusive<i16>,
+    at_controller: bool,
     text: String,
     keep: Vec<(String, String)>,
     until: Option<(String, Json)>,
@@ -65,6 +67,7 @@ pub fn parse(text: &str) -> Result<Vec<Step>> {
 }
 
 fn parse_request(line: usize, text: &str) -> Result<Step> {
+    let (text, at_controller) = text.strip_prefix('@').map_or((text, false), |text| (text, true));
     let mut words = text.splitn(3, ' ');
     let (name, versions) = (words.next().context("API")?, words.next().context("versions")?);
     let api = ApiKey::all()
@@ -78,14 +81,26 @@ fn parse_request(line: usize, text: &str) -> Result<Step> {
         None => versions.parse()?..=versions.parse()?,
     };
     let text = words.next().unwrap_or("{}").to_string();
-    Ok(Step { line, api, versions, text, keep: Vec::new(), until: None })
+    Ok(Step { line, api, versions, at_controller, text, keep: Vec::new(), until: None })
+}
+
+#[derive(Debug)]
+struct Connection {
+    address: String,
+    client: RawClient,
+}
+
+impl Connection {
+    fn open(address: &str) -> Result<Self> {
+        Ok(Self { address: address.to_string(), client: RawClient::connect(address)? })
+    }
 }
 
 /// A broker that executes a script.
 #[derive(Debug)]
 pub struct Side {
-    address: String,
-    client: RawClient,
+    broker: Connection,
+    controller: Connection,
     names: BTreeMap<String, String>,
     /// What only this broker has, and the words to put in its place.
     own: Vec<(String, &'static str)>,
@@ -102,8 +117,8 @@ impl Side {
             (port(node.controller()), "<controller port>"),
         ];
         Ok(Self {
-            address: node.bootstrap().to_string(),
-            client: RawClient::connect(node.bootstrap())?,
+            broker: Connection::open(node.bootstrap())?,
+            controller: Connection::open(node.controller())?,
             names: BTreeMap::new(),
             own,
             messages: schema::parse(dynamic::TABLE)?,
@@ -144,12 +159,13 @@ impl Side {
         let name = step.api.name();
         let body = dynamic::encode(message(&self.messages, name, "Request")?, version, &json)
             .with_context(|| format!("line {}", step.line))?;
-        match self.client.exchange(step.api, version, &body) {
+        let to = if step.at_controller { &mut self.controller } else { &mut self.broker };
+        match to.client.exchange(step.api, version, &body) {
             Ok(answer) => {
                 dynamic::decode(message(&self.messages, name, "Response")?, version, answer)
             }
             Err(_) => {
-                self.client = RawClient::connect(&self.address)?;
+                to.client = RawClient::connect(&to.address)?;
                 Ok("the connection was closed".into())
             }
         }

@@ -94,7 +94,8 @@ impl Setup {
     }
 }
 
-fn run_tool(name: &str, arguments: &[&str], stdin: &str) -> Result<Ran> {
+/// Runs one of Kafka's tools by its script's name, on no node in particular.
+pub fn run_tool(name: &str, arguments: &[&str], stdin: &str) -> Result<Ran> {
     Java::find()?.run(tool_class(name)?, arguments, stdin, TOOL_LIMIT)
 }
 

@@ -2,8 +2,8 @@
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
 use anyhow::{Context, Result, ensure};
-use ottla_conformance::{Setup, ensure_java};
-use ottla_testkit::wait_until;
+use ottla_conformance::{Setup, ensure_java, run_tool};
+use ottla_testkit::{Kind, Node, NodeOptions, wait_until};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,6 +83,36 @@ fn kafka_configs() -> Result<()> {
     )?;
     let out = setup.online("kafka-configs", &[quota.as_slice(), &["--describe"]].concat())?;
     ensure!(out.contains("producer_byte_rate=1024"), "{out}");
+    Ok(())
+}
+
+/// Credentials that Kafka's own tool put into the directory; each owner describes them.
+#[test]
+fn kafka_configs_describes_scram_users() -> Result<()> {
+    ensure_java!();
+    let scram = "SCRAM-SHA-256=[name=ada,iterations=8192,password=secret]";
+    let format_arguments = vec!["--add-scram".to_string(), scram.to_string()];
+    let options = NodeOptions { format_arguments, ..NodeOptions::default() };
+    let mut node = Node::prepare(options)?;
+    node.format(Kind::Kafka)?;
+    for owner in [Kind::target(), Kind::Kafka, Kind::target()] {
+        node.start_as(owner)?;
+        let describe = |more: &[&str]| -> Result<String> {
+            let who = ["--bootstrap-server", node.bootstrap(), "--entity-type", "users"];
+            let ran =
+                run_tool("kafka-configs", &[who.as_slice(), more, &["--describe"]].concat(), "")?;
+            ensure!(ran.code == Some(0), "{}{}\n{}", ran.stdout, ran.stderr, node.tail());
+            Ok(ran.stdout)
+        };
+        let ada =
+            "SCRAM credential configs for user-principal 'ada' are SCRAM-SHA-256=iterations=8192";
+        let all = describe(&[])?;
+        ensure!(all.contains(ada), "{owner:?}: {all}");
+        let one = describe(&["--entity-name", "ada"])?;
+        ensure!(one.contains(ada), "{owner:?}: {one}");
+        assert_eq!(describe(&["--entity-name", "nobody"])?.trim(), "");
+        node.stop()?;
+    }
     Ok(())
 }
 
@@ -245,8 +275,8 @@ fn kafka_dump_log_reads_segments_indexes_and_metadata() -> Result<()> {
 fn kafka_metadata_shell_reads_a_snapshot() -> Result<()> {
     ensure_java!();
     // A snapshot soon: after so many bytes of metadata records.
-    let options = ottla_testkit::NodeOptions::default()
-        .with("metadata.log.max.record.bytes.between.snapshots", "100");
+    let options =
+        NodeOptions::default().with("metadata.log.max.record.bytes.between.snapshots", "100");
     let mut setup = Setup::with(options)?;
     setup.topic("in-the-image", 2)?;
     let folder = setup.node.data().join("__cluster_metadata-0");

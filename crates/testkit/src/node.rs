@@ -63,6 +63,8 @@ pub struct NodeOptions {
     pub jvm: Vec<String>,
     /// Kafka's or Ottla's arguments after the file name, for example `--override`.
     pub arguments: Vec<String>,
+    /// More arguments for the tool that formats.
+    pub format_arguments: Vec<String>,
 }
 
 impl NodeOptions {
@@ -87,6 +89,20 @@ pub struct Node {
 }
 
 impl Node {
+    /// As [`Node::start`], for a broker alone that belongs to the controller of another node.
+    pub fn start_broker(kind: Kind, of: &Self, options: NodeOptions) -> Result<Self> {
+        let mut options = options.with("process.roles", "broker");
+        match of.properties.get("controller.quorum.voters") {
+            Some(voters) => options = options.with("controller.quorum.voters", voters),
+            None => {
+                options = options
+                    .with("controller.quorum.voters", "")
+                    .with("controller.quorum.bootstrap.servers", of.controller());
+            }
+        }
+        Self::start(kind, options)
+    }
+
     /// Formats a new directory with this program's own tool and starts the program on it.
     pub fn start(kind: Kind, options: NodeOptions) -> Result<Self> {
         let mut node = Self::prepare(options)?;
@@ -101,6 +117,7 @@ impl Node {
         let bootstrap = format!("127.0.0.1:{}", free_port()?);
         let controller = format!("127.0.0.1:{}", free_port()?);
         let mut properties = usual_properties(folder.path(), &bootstrap, &controller);
+        set_roles(&mut properties, &options, &bootstrap, &controller);
         for (name, value) in &options.properties {
             if value.is_empty() {
                 properties.remove(name);
@@ -108,6 +125,13 @@ impl Node {
                 properties.insert(name.clone(), value.clone());
             }
         }
+        if !properties.contains_key("controller.quorum.voters") {
+            let servers = properties.entry("controller.quorum.bootstrap.servers".into());
+            servers.or_insert_with(|| controller.clone());
+        }
+        // A controller alone has no listener for clients: whoever asks it, asks there.
+        let is_controller = properties.get("process.roles").is_some_and(|r| r == "controller");
+        let bootstrap = if is_controller { controller.clone() } else { bootstrap };
         let node = Self {
             kind: Kind::Ottla,
             process: None,
@@ -125,6 +149,9 @@ impl Node {
     pub fn format(&self, kind: Kind) -> Result<()> {
         let file = self.properties_file();
         let file = file.to_str().context("path")?;
+        let is_broker = self.properties.get("process.roles").is_some_and(|r| r == "broker");
+        // Without static voters a controller is told that it is the first one.
+        let standalone = !is_broker && !self.properties.contains_key("controller.quorum.voters");
         let mut command = match kind {
             Kind::Ottla => {
                 let mut command = Command::new(ottla_binary()?);
@@ -137,6 +164,10 @@ impl Node {
                 command
             }
         };
+        if standalone {
+            command.arg("--standalone");
+        }
+        command.args(&self.options.format_arguments);
         let ran = run_bounded(&mut command, "", READY_LIMIT)?;
         ensure!(ran.code == Some(0), "formatting failed:\n{}{}", ran.stdout, ran.stderr);
         Ok(())
@@ -298,6 +329,26 @@ fn usual_properties(folder: &Path, bootstrap: &str, controller: &str) -> BTreeMa
         ("ottla.http.listener", "none"),
     ];
     pairs.into_iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+/// Listeners that fit the roles, if the options name other ones than usual.
+fn set_roles(
+    properties: &mut BTreeMap<String, String>,
+    options: &NodeOptions,
+    bootstrap: &str,
+    controller: &str,
+) {
+    let roles = options.properties.iter().find(|(name, _)| name == "process.roles");
+    match roles.map(|(_, roles)| roles.as_str()) {
+        Some("broker") => {
+            properties.insert("listeners".into(), format!("PLAINTEXT://{bootstrap}"));
+        }
+        Some("controller") => {
+            properties.insert("listeners".into(), format!("CONTROLLER://{controller}"));
+            properties.remove("advertised.listeners");
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_producers;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod describe_user_scram_credentials;
 pub(crate) mod envelope;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
@@ -75,6 +76,7 @@ const BROKER: &[ApiKey] = &[
     ApiKey::OffsetDelete,
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
+    ApiKey::DescribeUserScramCredentials,
     ApiKey::DescribeQuorum,
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,

@@ -77,6 +77,9 @@ fn broker(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handled {
         }
         ApiKey::AlterConfigs => serve(shared, ctx, body, api::alter_configs::replace),
         ApiKey::DescribeConfigs => serve(shared, ctx, body, api::describe_configs::handle),
+        ApiKey::DescribeUserScramCredentials => {
+            serve(shared, ctx, body, api::describe_user_scram_credentials::handle)
+        }
         ApiKey::DescribeClientQuotas => serve(shared, ctx, body, api::client_quotas::handle),
         ApiKey::ListConfigResources => serve(shared, ctx, body, api::list_config_resources::handle),
         other => unserved(other),

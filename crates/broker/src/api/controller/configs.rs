@@ -1,6 +1,9 @@
 //! IncrementalAlterConfigs (44), AlterConfigs (33) and AlterClientQuotas (49).
+//!
+//! Null values and keys that stand twice are refused by the broker that passes a request on; who
+//! asks a controller itself gets what Kafka's `ControllerApis` answers.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_codec::Str;
@@ -13,6 +16,8 @@ use ottla_protocol::*;
 use ottla_types::ErrorCode;
 
 use super::{ask, mismatched, outcome, told};
+use crate::api::alter_configs::Change;
+use crate::api::broker_loggers;
 use crate::dispatch::{Reply, RequestContext};
 use crate::shared::Shared;
 
@@ -26,28 +31,28 @@ pub(crate) fn incremental(
     request: IncrementalAlterConfigsRequest,
 ) -> Reply<IncrementalAlterConfigsResponse> {
     let mut resources = Vec::new();
-    let mut wrong: Vec<(Raw, ApiError)> = Vec::new();
-    for resource in &request.resources {
+    let mut unknown: Vec<(Raw, Told)> = Vec::new();
+    let mut loggers = Vec::new();
+    for (at, resource) in request.resources.iter().enumerate() {
         let raw = (resource.resource_type, resource.resource_name.detached());
-        let ops = resource
-            .configs
-            .iter()
-            .map(|config| {
-                let op = operation(config.config_operation, config.value.as_ref())?;
-                Ok((config.name.to_string(), op))
-            })
-            .collect::<Result<Vec<_>, ApiError>>();
-        let names = resource.configs.iter().map(|config| &config.name);
-        let nulls = resource
-            .configs
-            .iter()
-            .filter(|config| config.config_operation != DELETE && config.value.is_none());
-        let ops = check_keys(names, nulls.map(|config| &config.name)).and(ops);
-        match (kind(raw.0), ops) {
-            (Ok(kind), Ok(ops)) => resources.push((ConfigResource::new(kind, &*raw.1), ops)),
-            (Err(error), _) | (_, Err(error)) => wrong.push((raw, error)),
+        match ConfigKind::from_code(raw.0) {
+            Some(ConfigKind::BrokerLogger) => loggers.push((at, raw)),
+            Some(kind) => {
+                let Some(ops) = operations(resource) else {
+                    return Reply::Now(broken(&request));
+                };
+                resources.push((ConfigResource::new(kind, &*raw.1), ops));
+            }
+            None => unknown.push(unknown_kind(raw)),
         }
     }
+    let logged: Vec<(Raw, Told)> = loggers
+        .into_iter()
+        .filter_map(|(at, raw)| {
+            let resource = request.resources.get(at)?;
+            Some((raw, alter_loggers(shared, resource, request.validate_only)))
+        })
+        .collect();
     let decision = Request::AlterConfigs(AlterConfigs {
         resources: resources.clone(),
         validate_only: request.validate_only,
@@ -55,61 +60,81 @@ pub(crate) fn incremental(
     });
     let asked: Vec<ConfigResource> = resources.into_iter().map(|(resource, _)| resource).collect();
     ask(shared, decision, move |answer| {
-        use incremental_alter_configs_response::AlterConfigsResourceResponse as Result;
-        let responses = results(answer, asked, wrong)
-            .into_iter()
-            .map(|((resource_type, resource_name), (error_code, error_message))| Result {
-                error_code,
-                error_message,
-                resource_type,
-                resource_name,
-            })
-            .collect();
-        IncrementalAlterConfigsResponse { responses, ..Default::default() }
+        let mut told = unknown;
+        told.extend(results(answer, asked));
+        told.extend(logged);
+        incremental_response(told)
     })
 }
 
-/// Code of the operation that needs no value.
-const DELETE: i8 = 1;
+fn incremental_response(told: Vec<(Raw, Told)>) -> IncrementalAlterConfigsResponse {
+    use incremental_alter_configs_response::AlterConfigsResourceResponse as Result;
+    let responses = told
+        .into_iter()
+        .map(|((resource_type, resource_name), (error_code, error_message))| Result {
+            error_code,
+            error_message,
+            resource_type,
+            resource_name,
+        })
+        .collect();
+    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}
 
-fn operation(code: i8, value: Option<&Str>) -> Result<ConfigOp, ApiError> {
-    let value = value.map(ToString::to_string);
-    match code {
-        0 => Ok(ConfigOp::Set(value)),
-        DELETE => Ok(ConfigOp::Delete),
-        2 => Ok(ConfigOp::Append(value)),
-        3 => Ok(ConfigOp::Subtract(value)),
-        other => {
-            let text = format!("Unknown operation type {other}");
-            Err(ApiError::new(ErrorCode::InvalidRequest, text))
-        }
+/// What to do with the configs of a resource, by name: of several operations the last one counts.
+/// None if an operation does not exist or lacks what it adds or takes away; Kafka's controller
+/// trips over such a request.
+fn operations(
+    resource: &incremental_alter_configs_request::AlterConfigsResource,
+) -> Option<Vec<(String, ConfigOp)>> {
+    let operation = |config: &incremental_alter_configs_request::AlterableConfig| {
+        let value = config.value.as_ref().map(ToString::to_string);
+        let op = match config.config_operation {
+            0 => ConfigOp::Set(value),
+            1 => ConfigOp::Delete,
+            2 => ConfigOp::Append(Some(value?)),
+            3 => ConfigOp::Subtract(Some(value?)),
+            _ => return None,
+        };
+        Some((config.name.to_string(), op))
+    };
+    resource.configs.iter().map(operation).collect()
+}
+
+/// The answer to a request that Kafka's controller trips over: nothing of it is done.
+fn broken(request: &IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
+    let code = ErrorCode::UnknownServerError;
+    let told = request.resources.iter().map(|resource| {
+        let raw = (resource.resource_type, resource.resource_name.detached());
+        (raw, (code.code(), Some(Str::from_static(code.message()))))
+    });
+    incremental_response(told.collect())
+}
+
+/// Levels of this process's loggers; they are the node's own and no metadata.
+fn alter_loggers(
+    shared: &Shared,
+    resource: &incremental_alter_configs_request::AlterConfigsResource,
+    validate_only: bool,
+) -> Told {
+    let changes: Vec<Change<'_>> = resource
+        .configs
+        .iter()
+        .map(|config| Change {
+            name: &config.name,
+            op: config.config_operation,
+            value: config.value.as_deref(),
+        })
+        .collect();
+    match broker_loggers::alter(shared, &resource.resource_name, &changes, validate_only) {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(refusal) => (refusal.code.code(), refusal.text().map(Str::from)),
     }
 }
 
-/// What Kafka asks of the keys of one resource before it looks at their values.
-fn check_keys<'a>(
-    names: impl Iterator<Item = &'a Str>,
-    nulls: impl Iterator<Item = &'a Str>,
-) -> Result<(), ApiError> {
-    let mut seen = HashSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            let text = format!("{name} appears twice");
-            return Err(ApiError::new(ErrorCode::InvalidRequest, text));
-        }
-    }
-    let nulls: Vec<&str> = nulls.map(Str::as_str).collect();
-    if !nulls.is_empty() {
-        let text = format!("no value is given for {}", nulls.join(", "));
-        return Err(ApiError::new(ErrorCode::InvalidRequest, text));
-    }
-    Ok(())
-}
-
-fn kind(code: i8) -> Result<ConfigKind, ApiError> {
-    ConfigKind::from_code(code).ok_or_else(|| {
-        ApiError::new(ErrorCode::InvalidRequest, format!("Unknown resource type {code}"))
-    })
+fn unknown_kind(raw: Raw) -> (Raw, Told) {
+    let text = format!("Unknown resource type {}.", raw.0);
+    (raw, (ErrorCode::UnsupportedVersion.code(), Some(Str::from(text))))
 }
 
 /// Handles AlterConfigs, which replaces everything that a resource has.
@@ -118,25 +143,24 @@ pub(crate) fn replace(
     ctx: &RequestContext,
     request: AlterConfigsRequest,
 ) -> Reply<AlterConfigsResponse> {
-    let mut resources = Vec::new();
-    let mut wrong: Vec<(Raw, ApiError)> = Vec::new();
+    let mut resources: Vec<(ConfigResource, NameValues)> = Vec::new();
+    let mut unknown: Vec<(Raw, Told)> = Vec::new();
     for resource in &request.resources {
         let raw = (resource.resource_type, resource.resource_name.detached());
-        let configs = resource.configs.iter().map(|config| {
-            (config.name.to_string(), config.value.as_ref().map(ToString::to_string))
-        });
-        let names = resource.configs.iter().map(|config| &config.name);
-        let nulls = resource.configs.iter().filter(|config| config.value.is_none());
-        let checked = check_keys(names, nulls.map(|config| &config.name));
-        match (kind(raw.0), checked) {
-            (Ok(kind), Ok(())) => {
-                resources.push((ConfigResource::new(kind, &*raw.1), configs.collect()));
-            }
-            (Err(error), _) | (_, Err(error)) => wrong.push((raw, error)),
-        }
+        let Some(kind) = ConfigKind::from_code(raw.0) else {
+            unknown.push(unknown_kind(raw));
+            continue;
+        };
+        // Of several values the last one counts.
+        let configs: BTreeMap<String, Option<String>> = resource
+            .configs
+            .iter()
+            .map(|config| (config.name.to_string(), config.value.as_ref().map(ToString::to_string)))
+            .collect();
+        resources.push((ConfigResource::new(kind, &*raw.1), configs.into_iter().collect()));
     }
     let asked: Vec<ConfigResource> =
-        resources.iter().map(|(resource, _): &(ConfigResource, Vec<_>)| resource.clone()).collect();
+        resources.iter().map(|(resource, _)| resource.clone()).collect();
     let decision = Request::ReplaceConfigs(ReplaceConfigs {
         resources,
         validate_only: request.validate_only,
@@ -144,7 +168,9 @@ pub(crate) fn replace(
     });
     ask(shared, decision, move |answer| {
         use alter_configs_response::AlterConfigsResourceResponse as Result;
-        let responses = results(answer, asked, wrong)
+        let mut told = unknown;
+        told.extend(results(answer, asked));
+        let responses = told
             .into_iter()
             .map(|((resource_type, resource_name), (error_code, error_message))| Result {
                 error_code,
@@ -159,13 +185,9 @@ pub(crate) fn replace(
 
 type Told = (i16, Option<Str>);
 
-fn results(
-    answer: Result<Response, ApiError>,
-    asked: Vec<ConfigResource>,
-    wrong: Vec<(Raw, ApiError)>,
-) -> Vec<(Raw, Told)> {
+fn results(answer: Result<Response, ApiError>, asked: Vec<ConfigResource>) -> Vec<(Raw, Told)> {
     let raw = |resource: ConfigResource| (resource.kind.code(), Str::from(resource.name));
-    let mut all: Vec<(Raw, Told)> = match answer {
+    match answer {
         Ok(Response::ConfigsAltered(altered)) => altered
             .into_iter()
             .map(|(resource, result): (ConfigResource, Outcome)| (raw(resource), outcome(&result)))
@@ -174,9 +196,7 @@ fn results(
             let error = other.err().unwrap_or_else(mismatched);
             asked.into_iter().map(|resource| (raw(resource), told(&error))).collect()
         }
-    };
-    all.extend(wrong.into_iter().map(|(resource, error)| (resource, told(&error))));
-    all
+    }
 }
 
 /// Handles AlterClientQuotas: quotas are stored; nothing enforces them yet.
