@@ -2,10 +2,13 @@
 //!
 //! Crashes, torn writes, cut links, slow disks, snapshots, changes of voters, and disks that are
 //! lost for good. Never more than what a quorum survives: at most one voter's disk is lost at a
-//! time, and only in a dynamic quorum, which can tell a new disk from the old one.
+//! time, and only in a dynamic quorum, which can tell a new disk from the old one. Kafka takes a
+//! turn on a directory ([`crate::kafka`]) only while its node is the sole voter.
 
 use ottla_quorum::{ReplicaKey, Voter, VoterChange};
 
+use crate::controlled::Controlled;
+use crate::machine::Chain;
 use crate::network::Weather;
 use crate::world::{Action, Plan, Violation, Voters, World};
 
@@ -17,8 +20,22 @@ pub(crate) struct Chaos {
     mend_at: u64,
 }
 
+/// The plan that belongs to a seed, with the real controller on one voter or on three.
+pub fn controller_plan(seed: u64) -> Plan {
+    let mut plan = plan(seed);
+    plan.voters = plan.voters.min(3);
+    Plan { machine: Controlled::make, arguments: " --controller", ..plan }
+}
+
+/// The plan that belongs to a seed, with a sole voter whose directory Kafka takes over at times.
+pub fn adoption_plan(seed: u64) -> Plan {
+    let kind = if seed.is_multiple_of(2) { Voters::Static } else { Voters::Dynamic { spares: 0 } };
+    let machine = if seed % 4 < 2 { Chain::make } else { Controlled::make };
+    Plan { voters: 1, kind, machine, arguments: " --adoption", ..plan(seed) }
+}
+
 /// The plan that belongs to a seed.
-pub fn plan(seed: u64, machine: crate::machine::MakeMachine) -> Plan {
+pub fn plan(seed: u64) -> Plan {
     let mut random = ottla_testkit::Random::new(seed ^ 0x5151_5151);
     let (voters, kind) = match random.below(6) {
         0 => (1, Voters::Static),
@@ -32,7 +49,7 @@ pub fn plan(seed: u64, machine: crate::machine::MakeMachine) -> Plan {
         delay_us: *random.choose(&[500, 5_000, 50_000]),
         stray_one_in: *random.choose(&[u64::MAX, 500, 50]),
     };
-    Plan { voters, kind, weather, machine }
+    Plan { voters, kind, weather, machine: Chain::make, arguments: "" }
 }
 
 /// Runs one seed: chaos, then calm weather in which the cluster must make progress.
@@ -124,6 +141,8 @@ impl World {
                 let leader = self.leader().unwrap_or(at);
                 self.network.isolate(leader, nodes);
             }
+            // What else can happen needs more nodes than one.
+            6 | 10 | 11 if nodes == 1 => self.kafka_takes_a_turn(at)?,
             6 if at != other => self.network.cut(at, other),
             7 => self.slow_disk = Some(at),
             8 | 9 => self.snapshot(at)?,
@@ -135,7 +154,7 @@ impl World {
         Ok(())
     }
 
-    fn crash_for_a_while(&mut self, at: usize) {
+    pub(crate) fn crash_for_a_while(&mut self, at: usize) {
         if self.nodes[at].running.is_some() {
             self.crash(at);
             let down = 1 + self.random.below(4_000);

@@ -12,6 +12,7 @@ use ottla_testkit::Random;
 use ottla_types::{DirectoryId, Offset, Timestamp, WallTime};
 
 use crate::event::{BatchId, DiskId};
+use crate::machine::Machine;
 
 /// One metadata directory.
 #[derive(Clone, Debug)]
@@ -74,6 +75,29 @@ impl SimDisk {
     pub fn snapshot(&self, id: SnapshotId) -> Snapshot {
         let bytes = self.snapshots.get(&id).expect("it is there").clone();
         Snapshot::read(id, bytes).expect("snapshots are complete")
+    }
+
+    /// Loads a state machine from the newest snapshot and the log behind it; returns whether it
+    /// could. If not, what is missing is in a snapshot beyond the log, which is installed next.
+    pub fn load(&self, machine: &mut dyn Machine) -> bool {
+        let (snapshot, ahead) = choose_snapshots(self.snapshots.keys().copied(), self.log_end());
+        let covered = snapshot.map_or(Offset::ZERO, |id| id.end);
+        if covered < self.log_start {
+            assert!(!ahead.is_empty(), "what a log lost is in a snapshot");
+            return false;
+        }
+        if let Some(id) = snapshot {
+            machine.install(id, &self.snapshot(id));
+        }
+        for bytes in &self.log {
+            let committed = committed(bytes);
+            if committed.base >= covered {
+                machine.apply(&committed);
+            }
+        }
+        // What it says of the past was said then.
+        machine.said();
+        true
     }
 
     /// What a starting node finds.
@@ -178,6 +202,19 @@ impl SimDisk {
             Some(replaced) if random.once_in(2) => self.write(replaced),
             _ => {}
         }
+    }
+}
+
+/// A batch of the metadata log, as the quorum hands it out.
+pub(crate) fn committed(bytes: &Bytes) -> Committed {
+    let batch = batch(bytes);
+    let header = batch.header();
+    Committed {
+        base: header.base_offset,
+        end: header.next_offset(),
+        epoch: header.leader_epoch.unwrap_or_default(),
+        control: header.attributes.is_control(),
+        batch: bytes.clone(),
     }
 }
 

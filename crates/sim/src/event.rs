@@ -2,10 +2,13 @@
 //!
 //! A disk, not a node, is who stores and votes: a node whose disk was wiped is somebody else.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_record::Batch;
+use ottla_types::Uuid;
 
 /// Number of a disk in the simulation; a wiped disk gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +49,81 @@ impl fmt::Debug for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..{}@{} {:08x}", self.base, self.end, self.epoch, self.crc)
     }
+}
+
+/// What a controller was asked, what it answered, and what it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A client asked for something that undoes what others were told.
+    Asked(Ask),
+    /// A client was told that something is done.
+    Answered(Answer),
+    /// It begins to lead, knowing this.
+    Leads(Arc<View>),
+    /// A partition was changed by a committed batch.
+    Partition {
+        /// Id of its topic.
+        topic: Uuid,
+        /// Its number.
+        partition: u32,
+        /// Its leader epoch and partition epoch.
+        epochs: [u32; 2],
+    },
+}
+
+/// A request that may undo an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Deletes this topic.
+    DeleteTopic(Uuid),
+    /// Takes a broker out, whatever registration up to this epoch it has.
+    Unregister {
+        /// The broker.
+        node: u32,
+        /// The epoch that it had.
+        epoch: u64,
+    },
+}
+
+/// Something that a client may rely on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The topic exists.
+    TopicCreated(Uuid),
+    /// The topic does not exist and never will again.
+    TopicDeleted(Uuid),
+    /// The broker is registered in this epoch.
+    Registered {
+        /// The broker.
+        node: u32,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// These producer ids are nobody else's.
+    ProducerIds {
+        /// The first of them.
+        first: u64,
+        /// The one after the last of them.
+        end: u64,
+    },
+    /// A topic has a config. Values grow from request to request.
+    Configured {
+        /// The topic.
+        topic: Uuid,
+        /// The value.
+        value: u64,
+    },
+}
+
+/// What a leader knows when it begins to serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Topics, each with the value of the config that clients set.
+    pub topics: BTreeMap<Uuid, Option<u64>>,
+    /// Brokers and their epochs.
+    pub brokers: BTreeMap<u32, u64>,
+    /// First producer id that is free.
+    pub next_producer_id: u64,
 }
 
 /// Something that happened.
@@ -125,6 +203,22 @@ pub enum Event {
         end: u64,
         /// Digest of the state machine in it.
         state: u64,
+    },
+    /// A process has read its state from its disk.
+    Replayed {
+        /// Its disk.
+        disk: DiskId,
+        /// Where its metadata log ends.
+        end: u64,
+        /// Digest of its state machine.
+        state: u64,
+    },
+    /// What a state machine says of itself.
+    Said {
+        /// The disk of its process.
+        disk: DiskId,
+        /// What it says.
+        said: Said,
     },
     /// The start of a metadata log was deleted.
     LogCut {

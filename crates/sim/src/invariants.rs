@@ -2,18 +2,26 @@
 //! test that it bites.
 
 mod acknowledged_is_kept;
+mod answered_is_known;
 mod consistent_committed_data;
+mod equal_states;
+mod ids_are_unique;
 mod majority_reached_high_watermark;
 mod monotonic_epoch;
 mod monotonic_high_watermark;
+mod partition_epochs_grow;
 mod single_leader;
 mod snapshot_at_log_start;
 
 pub use acknowledged_is_kept::AcknowledgedIsKept;
+pub use answered_is_known::AnsweredIsKnown;
 pub use consistent_committed_data::ConsistentCommittedData;
+pub use equal_states::EqualStates;
+pub use ids_are_unique::IdsAreUnique;
 pub use majority_reached_high_watermark::MajorityReachedHighWatermark;
 pub use monotonic_epoch::MonotonicEpoch;
 pub use monotonic_high_watermark::MonotonicHighWatermark;
+pub use partition_epochs_grow::PartitionEpochsGrow;
 pub use single_leader::SingleLeader;
 pub use snapshot_at_log_start::SnapshotAtLogStart;
 
@@ -41,6 +49,10 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(SnapshotAtLogStart::default()),
         Box::new(ConsistentCommittedData::default()),
         Box::new(AcknowledgedIsKept::default()),
+        Box::new(EqualStates::default()),
+        Box::new(AnsweredIsKnown::default()),
+        Box::new(IdsAreUnique::default()),
+        Box::new(PartitionEpochsGrow::default()),
     ]
 }
 

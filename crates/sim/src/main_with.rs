@@ -7,8 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::chaos::{plan, run_seed};
-use crate::machine::Chain;
+use crate::chaos::{adoption_plan, controller_plan, plan, run_seed};
 use crate::trace::Detail;
 use crate::world::World;
 
@@ -28,6 +27,12 @@ struct Arguments {
     /// Simulated milliseconds in which things go wrong.
     #[arg(long, default_value_t = 60_000)]
     chaos_ms: u64,
+    /// Put the real controller on top, on one voter or on three.
+    #[arg(long)]
+    controller: bool,
+    /// A sole voter whose directory Kafka takes over at times.
+    #[arg(long, conflicts_with = "controller")]
+    adoption: bool,
     /// Print the log of every run.
     #[arg(long)]
     log: bool,
@@ -55,7 +60,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
 }
 
 fn run_one(arguments: &Arguments, seed: u64) -> bool {
-    let mut world = World::new(seed, plan(seed, Chain::make));
+    let plan = match (arguments.controller, arguments.adoption) {
+        (true, _) => controller_plan(seed),
+        (_, true) => adoption_plan(seed),
+        _ => plan(seed),
+    };
+    let mut world = World::new(seed, plan);
     let shows = arguments.log || arguments.until.is_some();
     world.trace.detail = match (shows, arguments.messages) {
         (true, true) => Detail::Messages,
@@ -69,7 +79,8 @@ fn run_one(arguments: &Arguments, seed: u64) -> bool {
         Ok(Err(violation)) => Some(violation.to_string()),
         Err(_) => {
             let step = world.steps();
-            let again = format!("cargo xtask sim -- --seed {seed} --until {step}");
+            let again =
+                format!("cargo xtask sim -- --seed {seed} --until {step}{}", plan.arguments);
             Some(format!("a panic at step {step}; again: {again}"))
         }
     };

@@ -41,6 +41,12 @@ pub(crate) struct Effects {
     pub(crate) lines: Vec<String>,
 }
 
+impl Effects {
+    fn said(&mut self, disk: DiskId, machine: &mut dyn Machine) {
+        self.events.extend(machine.said().into_iter().map(|said| Event::Said { disk, said }));
+    }
+}
+
 /// A process.
 pub(crate) struct Running {
     pub(crate) quorum: Quorum,
@@ -83,18 +89,8 @@ impl SimNode {
         let ahead = found.ahead.iter().map(|(id, _)| *id).max();
         let snapshot = found.snapshot.max(ahead).map(|id| id.end.0);
         let quorum = Quorum::open(config, &found, now)?;
-        let mut machine = make();
-        let mut covered = Offset::ZERO;
-        if let Some(id) = found.snapshot {
-            machine.install(&self.disk.snapshot(id));
-            covered = id.end;
-        }
-        for bytes in &self.disk.log {
-            let committed = committed(bytes);
-            if committed.base >= covered {
-                machine.apply(&committed);
-            }
-        }
+        let mut machine = make(self.node, seed);
+        let loaded = self.disk.load(&mut *machine);
         let voters = [quorum.voters().clone(), quorum.voters().clone()];
         let (blocked, proposed) = (VecDeque::new(), VecDeque::new());
         self.running = Some(Running {
@@ -109,6 +105,10 @@ impl SimNode {
         let mut effects = Effects::default();
         let (start, log) = (self.disk.log_start.0, self.disk.batches());
         effects.events.push(Event::Started { disk: self.disk.id, start, log, snapshot });
+        if let Some(running) = self.running.as_ref().filter(|_| loaded) {
+            let (disk, end) = (self.disk.id, self.disk.log_end().0);
+            effects.events.push(Event::Replayed { disk, end, state: running.machine.digest() });
+        }
         // A write that the crash interrupted may have reached the disk all the same.
         let survived = self.disk.wal.clone().map(FileWrite::NewWal);
         effects.events.extend(survived.and_then(|wal| stored(&self.disk, &wal)));
@@ -135,14 +135,19 @@ impl SimNode {
         let (Some(next), Some(epoch)) = (running.quorum.next_offset(), running.serves) else {
             return;
         };
-        let Some(bytes) = running.machine.propose(random, next) else { return };
+        let proposed = running.machine.propose(now, random, next);
+        effects.said(self.disk.id, &mut *running.machine);
+        let Some(bytes) = proposed else { return };
         match running.quorum.propose(now, epoch, &bytes) {
             Ok(_) => {
                 let batch = BatchId { epoch: epoch.0, ..BatchId::of(&bytes) };
                 effects.lines.push(format!("proposes {batch:?}"));
                 running.proposed.push_back(batch);
             }
-            Err(error) => effects.lines.push(format!("cannot propose: {error}")),
+            Err(error) => {
+                running.machine.refused();
+                effects.lines.push(format!("cannot propose: {error}"));
+            }
         }
     }
 
@@ -157,7 +162,10 @@ impl SimNode {
             };
             let Some(output) = output else { return };
             let ordered = matches!(output, Output::Append(_) | Output::InstallSnapshot(_));
-            if waits && ordered {
+            // Who leads knows everything that was committed before.
+            let follows =
+                matches!(output, Output::BecameLeader { .. } | Output::LostLeadership { .. });
+            if waits && (ordered || follows && !running.blocked.is_empty()) {
                 running.blocked.push_back(output);
             } else {
                 self.carry_out(output, disks, effects);
@@ -189,6 +197,7 @@ impl SimNode {
             Output::BecameLeader { epoch } => {
                 running.serves = Some(epoch);
                 running.machine.leads(Some(epoch));
+                effects.said(disk, &mut *running.machine);
                 effects.lines.push(format!("serves epoch {epoch}"));
                 let end = self.disk.log_end().0;
                 effects.events.push(Event::BecameLeader { disk, epoch: epoch.0, end });
@@ -197,6 +206,7 @@ impl SimNode {
                 running.serves = None;
                 running.proposed.clear();
                 running.machine.leads(None);
+                effects.said(disk, &mut *running.machine);
                 effects.lines.push(format!("no longer leads epoch {epoch}"));
             }
             Output::VotersChanged { voters, .. } => {
@@ -239,12 +249,13 @@ impl SimNode {
             running.proposed.pop_front();
             effects.events.push(Event::Acknowledged { batch });
         }
+        effects.said(self.disk.id, &mut *running.machine);
     }
 
     fn install(&mut self, id: SnapshotId, effects: &mut Effects) {
         let running = self.running.as_mut().expect("only running nodes install");
         let snapshot = self.disk.snapshot(id);
-        running.machine.install(&snapshot);
+        running.machine.install(id, &snapshot);
         let voters = running.quorum.voters().clone();
         running.voters = [voters.clone(), voters];
         self.disk.install(id);
@@ -280,7 +291,9 @@ impl SimNode {
         let control = running.quorum.control().clone();
         let mut builder = SnapshotBuilder::new(id, now.wall, Timestamp(0), &control);
         let records = running.machine.snapshot();
-        builder.push(records.iter().map(Vec::as_slice)).expect("small records");
+        if !records.is_empty() {
+            builder.push(records.iter().map(Vec::as_slice)).expect("small records");
+        }
         self.disk.snapshots.insert(id, builder.finish());
         effects.lines.push(format!("takes snapshot {id}"));
         effects.events.push(Event::SnapshotTaken { disk: self.disk.id, end: id.end.0 });
@@ -309,15 +322,4 @@ fn stored(old: &SimDisk, write: &FileWrite) -> Option<Event> {
     let whole = |entry: &&LogEntry| !entry.batch.is_empty();
     let batches = contents.entries.iter().filter(whole).map(|entry| BatchId::of(&entry.batch));
     Some(Event::Stored { disk, batches: batches.collect(), anew })
-}
-
-fn committed(bytes: &Bytes) -> Committed {
-    let batch = BatchId::of(bytes);
-    Committed {
-        base: Offset(batch.base),
-        end: Offset(batch.end),
-        epoch: LeaderEpoch(batch.epoch),
-        control: false,
-        batch: bytes.clone(),
-    }
 }

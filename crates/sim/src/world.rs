@@ -16,7 +16,7 @@ use crate::chaos::Chaos;
 use crate::disk::SimDisk;
 use crate::event::{DiskId, Event};
 use crate::invariants::{self, Invariant};
-use crate::machine::MakeMachine;
+use crate::machine::{Machine, MakeMachine};
 use crate::network::{Network, Weather};
 use crate::node::{Effects, Request, SimNode};
 use crate::trace::Trace;
@@ -44,6 +44,8 @@ pub struct Plan {
     pub weather: Weather,
     /// The state machine on each node.
     pub machine: MakeMachine,
+    /// Arguments of the command `sim` that choose this machine.
+    pub arguments: &'static str,
 }
 
 /// A violated invariant, or another reason to stop.
@@ -55,12 +57,15 @@ pub struct Violation {
     pub step: u64,
     /// What is wrong.
     pub what: String,
+    /// Arguments that repeat it, beside the seed.
+    pub arguments: &'static str,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, step, what } = self;
-        write!(f, "{what} at step {step}; again: cargo xtask sim -- --seed {seed} --until {step}")
+        let Self { seed, step, what, arguments } = self;
+        let again = format!("cargo xtask sim -- --seed {seed} --until {step}{arguments}");
+        write!(f, "{what} at step {step}; again: {again}")
     }
 }
 
@@ -74,6 +79,7 @@ pub(crate) enum Action {
     TakeSnapshot { node: usize, incarnation: u64 },
     Fetched { node: usize, incarnation: u64, from: ReplicaKey, id: SnapshotId },
     Restart { node: usize },
+    Crash { node: usize },
     Clients,
     Chaos,
 }
@@ -279,6 +285,10 @@ impl World {
                 node
             }
             Action::Restart { node } => return self.start_node(node),
+            Action::Crash { node } => {
+                self.crash_for_a_while(node);
+                return Ok(());
+            }
             Action::Clients => return self.clients(),
             Action::Chaos => return self.make_chaos(),
         };
@@ -358,7 +368,7 @@ impl World {
         }
     }
 
-    fn observe(&mut self, event: &Event) -> Result<(), Violation> {
+    pub(crate) fn observe(&mut self, event: &Event) -> Result<(), Violation> {
         if let Event::Acknowledged { batch } = event {
             self.acknowledged = self.acknowledged.max(batch.end);
             self.acknowledgements += 1;
@@ -368,6 +378,7 @@ impl World {
                 seed: self.seed,
                 step: self.step,
                 what: format!("{}: {what}", invariant.name()),
+                arguments: self.plan.arguments,
             })?;
         }
         Ok(())
@@ -390,13 +401,32 @@ impl World {
     }
 
     pub(crate) fn violation(&self, what: String) -> Violation {
-        Violation { seed: self.seed, step: self.step, what }
+        Violation { seed: self.seed, step: self.step, what, arguments: self.plan.arguments }
     }
 
     /// Stops a node without warning.
     pub fn crash(&mut self, at: usize) {
         self.say(at, "crashes");
         self.nodes[at].crash(&mut self.random);
+    }
+
+    /// Stops a node that runs, once what it was writing is written.
+    pub(crate) fn stop_cleanly(&mut self, at: usize) -> Result<(), Violation> {
+        let now = self.now();
+        while self.running(at).is_some_and(|running| running.writing.is_some()) {
+            let mut effects = Effects::default();
+            self.nodes[at].written(now, &mut effects);
+            self.finish(at, effects)?;
+        }
+        let end = self.nodes[at].disk.log_end();
+        self.nodes[at].disk.sync_log(end);
+        self.nodes[at].crash(&mut self.random);
+        Ok(())
+    }
+
+    /// A state machine for a node that knows nothing yet.
+    pub(crate) fn machine(&self, at: usize, seed: u64) -> Box<dyn Machine> {
+        (self.plan.machine)(self.nodes[at].node, seed)
     }
 
     /// Stops a node and replaces its disk by an empty, formatted one with another directory id.

@@ -1,7 +1,6 @@
-//! ConsistentCommittedData: at one offset, everybody has the same batch, and the same state.
+//! ConsistentCommittedData: at one offset, everybody has the same batch.
 //!
-//! Whatever any replica ever had in its metadata log or installed as a snapshot agrees with what
-//! any other had, restarts and wiped disks included.
+//! Whatever any replica ever had in its metadata log agrees with what any other had, restarts and wiped disks included.
 //!
 //! Source: Kafka's `RaftEventSimulationTest.ConsistentCommittedData`; Ongaro, dissertation,
 //! section 3.6.3 (state machine safety).
@@ -15,7 +14,6 @@ use crate::event::{BatchId, Event};
 #[derive(Debug, Default)]
 pub struct ConsistentCommittedData {
     batches: BTreeMap<u64, BatchId>,
-    states: BTreeMap<u64, u64>,
 }
 
 impl ConsistentCommittedData {
@@ -29,14 +27,6 @@ impl ConsistentCommittedData {
         }
         Ok(())
     }
-
-    fn state(&mut self, end: u64, state: u64) -> Result<(), String> {
-        let known = *self.states.entry(end).or_insert(state);
-        if known != state {
-            return Err(format!("two states at offset {end}: {known:x} and {state:x}"));
-        }
-        Ok(())
-    }
 }
 
 impl Invariant for ConsistentCommittedData {
@@ -47,11 +37,7 @@ impl Invariant for ConsistentCommittedData {
     fn observe(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::Started { log, .. } => log.iter().try_for_each(|b| self.batch(event, *b)),
-            Event::Appended { batch, state, .. } => {
-                self.batch(event, *batch)?;
-                self.state(batch.end, *state)
-            }
-            Event::Installed { end, state, .. } => self.state(*end, *state),
+            Event::Appended { batch, .. } => self.batch(event, *batch),
             _ => Ok(()),
         }
     }
@@ -59,7 +45,7 @@ impl Invariant for ConsistentCommittedData {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{appended, batch, disk, feed, started};
+    use super::super::testing::{appended, batch, feed, started};
     use super::*;
 
     #[test]
@@ -69,8 +55,6 @@ mod tests {
         assert!(check(&[one.clone(), other]).is_some());
         assert!(check(&[one.clone(), appended(2, batch(1, 2, 1))]).is_some());
         assert!(check(&[one.clone(), started(2, &[batch(0, 1, 1)])]).is_some());
-        let installed = |state| Event::Installed { disk: disk(3), end: 2, state };
-        assert!(check(&[one.clone(), installed(9)]).is_some());
-        assert_eq!(check(&[one.clone(), installed(2), started(1, &[batch(0, 2, 1)])]), None);
+        assert_eq!(check(&[one, started(1, &[batch(0, 2, 1)])]), None);
     }
 }

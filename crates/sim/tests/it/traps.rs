@@ -6,7 +6,7 @@ use ottla_sim::{Chain, Detail, Plan, Violation, Voters, Weather, World};
 type Result = std::result::Result<(), Violation>;
 
 fn cluster(voters: usize, kind: Voters) -> World {
-    let plan = Plan { voters, kind, weather: Weather::CALM, machine: Chain::make };
+    let plan = Plan { voters, kind, weather: Weather::CALM, machine: Chain::make, arguments: "" };
     let mut world = World::new(11, plan);
     world.trace.detail = Detail::Lines;
     world.start().unwrap();
