@@ -1,4 +1,5 @@
 //! Record data on its way out: bytes in memory or a range of a file, never copied by the codec.
+#![expect(clippy::disallowed_types, reason = "a file that somebody else opened is carried")]
 
 use std::fs::File;
 use std::sync::Arc;

@@ -3,6 +3,11 @@
 //! `cargo run -p ottla-log --release --example append -- [DIRECTORY] [BATCH_BYTES]`
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it reads a clock for the core"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //!
 //! Made with its console producer, an idempotent one for each codec, on a topic with
 //! `internal.segment.bytes=1500` and `index.interval.bytes=100`, and a clean stop.
+#![allow(clippy::disallowed_methods, reason = "a test looks at the files itself")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

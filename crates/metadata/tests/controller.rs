@@ -1,6 +1,7 @@
 //! What requests lead to: scripts in, records and answers out, compared with golden files.
 
 #![allow(clippy::unwrap_used, reason = "a script that cannot be read is a broken test")]
+#![allow(clippy::disallowed_methods, reason = "golden files are read and written")]
 
 mod script;
 

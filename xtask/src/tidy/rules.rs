@@ -4,7 +4,7 @@ use super::Complaint;
 use crate::source::Source;
 
 /// Crates that decide and never act: no clock, no file, no thread, no chance.
-const CORES: [&str; 9] =
+pub(super) const CORES: [&str; 9] =
     ["codec", "types", "config", "record", "protocol", "quorum", "metadata", "group", "log"];
 
 /// What a core must not touch, and what to do instead.

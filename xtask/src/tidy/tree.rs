@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Complaint;
+use super::rules::CORES;
 use crate::source::{self, Source};
 use crate::workspace::Workspace;
 
@@ -17,6 +18,7 @@ pub(super) fn check(
     crates_are_described(workspace, complaints)?;
     dependencies_are_explained(&workspace.root, complaints)?;
     unsafe_is_argued(&workspace.root, sources, complaints)?;
+    cores_are_watched(&workspace.root, complaints)?;
     no_scripts(&workspace.root, complaints)?;
     no_foreign_paths(&workspace.root, complaints)
 }
@@ -67,6 +69,23 @@ fn outside_crates(manifest: &str) -> Vec<String> {
     let section = section.split("\n[").next().unwrap_or_default();
     let names = section.lines().filter_map(|l| l.split_once(" =")).map(|(name, _)| name.trim());
     names.filter(|n| !n.starts_with("ottla-") && !n.starts_with('#')).map(String::from).collect()
+}
+
+/// Clippy reads the nearest `clippy.toml` only, so each core has the whole of it.
+fn cores_are_watched(root: &Path, complaints: &mut Vec<Complaint>) -> Result<()> {
+    let path = |core: &str| format!("crates/{core}/clippy.toml");
+    let [first, others @ ..] = CORES;
+    let expected = read(root, &path(first))?;
+    for core in others {
+        if std::fs::read_to_string(root.join(path(core))).ok().as_ref() != Some(&expected) {
+            complaints.push(Complaint {
+                place: path(core),
+                what: format!("it differs from the one of `{first}`"),
+                instead: "forbid the same in every core",
+            });
+        }
+    }
+    Ok(())
 }
 
 fn unsafe_is_argued(

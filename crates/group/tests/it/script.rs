@@ -1,4 +1,5 @@
 //! Runs a script against one shard, whose log and driver it plays.
+#![allow(clippy::disallowed_methods, reason = "golden files are read and written")]
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,9 @@
 //! [`Storage`] on the operating system's files: the only place in this crate that knows `std::fs`.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the one door of the core to the disk"
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -103,6 +103,7 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
     /// The operating system's file, for sending ranges of it without a copy; `None` if there is
     /// none behind this.
+    #[expect(clippy::disallowed_types, reason = "whoever sends the file has no other name for it")]
     fn lend(this: &Arc<Self>) -> Option<Arc<std::fs::File>>;
 }
 

@@ -378,6 +378,7 @@ impl StorageFile for SimFile {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_types, reason = "there is none")]
     fn lend(_: &Arc<Self>) -> Option<Arc<std::fs::File>> {
         None
     }
