@@ -1,13 +1,15 @@
 //! Group commit: one thread for each log directory syncs the partitions that ask for it.
 //!
 //! A partition that was appended to is queued once; when its turn comes everything appended until
-//! then shares one sync, and whoever waits on the high watermark is woken. The thread sleeps when
-//! nothing is queued.
+//! then shares one sync, and whoever waits on the high watermark is woken. While nobody waits the
+//! syncs are [`LINGER`] apart, because each costs the same for much data as for little. The
+//! thread sleeps when nothing is queued.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -16,6 +18,8 @@ use crate::partition::Partition;
 #[derive(Debug, Default)]
 struct Queue {
     partitions: VecDeque<Arc<Partition>>,
+    /// Somebody waits for a sync.
+    hurry: bool,
     closed: bool,
 }
 
@@ -46,12 +50,27 @@ impl Flusher {
         Ok(Self { inner, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a partition; the caller makes sure that it is queued once.
+    /// Queues a partition, for which nobody waits yet; the caller makes sure that it is queued
+    /// once.
     pub(crate) fn request(&self, partition: Arc<Partition>) {
         let mut queue = self.inner.queue.lock();
+        let first = queue.partitions.is_empty();
         queue.partitions.push_back(partition);
         drop(queue);
-        self.inner.work.notify_one();
+        if first {
+            self.inner.work.notify_one();
+        }
+    }
+
+    /// Syncs what is queued now and not later: somebody waits for it.
+    pub(crate) fn hurry(&self) {
+        let mut queue = self.inner.queue.lock();
+        let news = !queue.hurry;
+        queue.hurry = true;
+        drop(queue);
+        if news {
+            self.inner.work.notify_one();
+        }
     }
 
     /// Syncs what is queued, then ends the thread.
@@ -73,6 +92,13 @@ fn run(inner: &Inner) {
         while queue.partitions.is_empty() && !queue.closed {
             inner.work.wait(&mut queue);
         }
+        let latest = Instant::now() + LINGER;
+        while !queue.hurry && !queue.closed {
+            if inner.work.wait_until(&mut queue, latest).timed_out() {
+                break;
+            }
+        }
+        queue.hurry = false;
         let batch = std::mem::take(&mut queue.partitions);
         if batch.is_empty() {
             return;
@@ -83,3 +109,7 @@ fn run(inner: &Inner) {
         }
     }
 }
+
+/// How long data that nobody waits for may stay unsynced. It delays no answer: only a reader that
+/// does not wait sees the high watermark so much later.
+const LINGER: Duration = Duration::from_millis(10);

@@ -292,8 +292,12 @@ impl Partition {
             _ if info.duplicate => {}
             Durability::Os => self.raise_high_watermark(&mut state, end),
             Durability::Fsync => {
+                let awaited = acks == Acks::All || state.waiting.anybody();
                 drop(state);
                 self.request_flush();
+                if awaited {
+                    self.flusher.hurry();
+                }
             }
         }
         Ok(appended(&info))
@@ -359,12 +363,29 @@ impl Partition {
             wait.event();
         } else {
             state.waiting.until_high_watermark(offset, wait);
+            drop(state);
+            self.flusher.hurry();
         }
     }
 
     /// Wakes `wait` when there is something new to read.
     pub(crate) fn wake_at_change(&self, wait: &Arc<Wait>) {
-        self.state.lock().waiting.until_change(wait);
+        let mut state = self.state.lock();
+        state.waiting.until_change(wait);
+        let end = state.log.as_ref().map_or(state.high_watermark, FsLog::end_offset);
+        let more = state.high_watermark < end;
+        drop(state);
+        if more {
+            self.flusher.hurry();
+        }
+    }
+
+    /// The log's end, if only a sync of this broker is missing for it to be committed.
+    pub(crate) fn unsynced_end(&self) -> Option<Offset> {
+        let state = self.state.lock();
+        let alone = matches!(state.role, Role::Leader { isr: 1, .. });
+        let end = state.log.as_ref().filter(|log| alone && !log.is_failed())?.end_offset();
+        (state.high_watermark < end).then_some(end)
     }
 
     /// After a wait: whether the high watermark covers an append that ended at `offset`.

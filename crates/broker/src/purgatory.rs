@@ -68,6 +68,11 @@ impl Waiting {
         self.fetch.push(Arc::downgrade(wait));
     }
 
+    /// Whether a request may be waiting.
+    pub(crate) fn anybody(&self) -> bool {
+        !self.produce.is_empty() || !self.fetch.is_empty()
+    }
+
     /// The high watermark moved up to `to`.
     pub(crate) fn high_watermark_moved(&mut self, to: Offset) {
         while let Some((offset, _)) = self.produce.front()

@@ -19,6 +19,7 @@ use ottla_config::{Input, NoLookup, load};
 use ottla_protocol::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_protocol::describe_configs_request::DescribeConfigsResource;
 use ottla_protocol::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use ottla_protocol::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::*;
 use ottla_record::{BatchBuilder, Compression};
@@ -183,13 +184,17 @@ impl Bench {
     }
 
     async fn produce(&self, topic: &str, records: usize) -> ErrorCode {
+        self.produce_with(-1, topic, records).await
+    }
+
+    async fn produce_with(&self, acks: i16, topic: &str, records: usize) -> ErrorCode {
         let mut batch = BatchBuilder::new(Compression::None);
         for _ in 0..records {
             batch.push_pair(Timestamp(1), None, Some(&[7; 100]));
         }
         let records = batch.build().unwrap();
         let request = ProduceRequest {
-            acks: -1,
+            acks,
             timeout_ms: 30_000,
             topic_data: vec![TopicProduceData {
                 name: Str::from(topic),
@@ -205,6 +210,15 @@ impl Bench {
         let response = self.client.send_capped(&request, 12, PATIENCE).await.unwrap();
         let code = response.responses[0].partition_responses[0].error_code;
         ErrorCode::from_code(code).unwrap()
+    }
+
+    async fn latest_offset(&self, topic: &str) -> i64 {
+        let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
+        let topic = ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition] };
+        let request =
+            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let response = self.client.send(&request).await.unwrap();
+        response.topics[0].partitions[0].offset
     }
 }
 
@@ -354,6 +368,18 @@ async fn dynamic_configs_take_effect_on_open_partitions() {
         }
     };
     tokio::time::timeout(PATIENCE, taken).await.unwrap();
+    bench.stop().await;
+}
+
+/// Syncs are put off while nobody waits for one; whoever asks for the end waits.
+#[tokio::test]
+async fn a_producer_that_was_answered_finds_its_records_counted() {
+    let bench = Bench::start().await;
+    bench.create("orders", &[]).await;
+    for produced in 1..=100 {
+        assert_eq!(bench.produce_with(1, "orders", 1).await, ErrorCode::None);
+        assert_eq!(bench.latest_offset("orders").await, produced);
+    }
     bench.stop().await;
 }
 

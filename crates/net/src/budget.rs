@@ -53,6 +53,12 @@ impl MemoryBudget {
         self.common.take(bytes)
     }
 
+    /// Takes `bytes` for a convenience: only while more than half of the budget stays free.
+    pub(crate) fn try_acquire_spare(&self, bytes: usize) -> Option<MemoryPermit> {
+        let free = self.common.permits.available_permits();
+        (self.common.total / 2 + bytes <= free).then(|| self.common.take(bytes))?
+    }
+
     /// Waits, first come first served, until `bytes` are free.
     pub async fn acquire(self, bytes: usize) -> MemoryPermit {
         let charge = self.common.charge(bytes);

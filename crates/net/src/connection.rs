@@ -292,7 +292,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<Read, End> {
-        match self.reader.poll_fill(cx, &mut self.stream) {
+        match self.reader.poll_fill(cx, &mut self.stream, &self.shared.budget) {
             Poll::Pending => Ok(Read::Blocked),
             Poll::Ready(Ok(0)) => Err(End::Peer),
             Poll::Ready(Ok(bytes)) => {

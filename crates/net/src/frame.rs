@@ -55,6 +55,10 @@ pub(crate) struct FrameReader {
     granted: Option<MemoryPermit>,
     /// Size of the largest frame that arrived whole: the next such frame is allocated at once.
     proven: usize,
+    /// Whether requests fill the usual chunk: a wide one receives several of them in one call.
+    wide: bool,
+    /// What the wide chunk is charged.
+    widened: Option<MemoryPermit>,
 }
 
 #[derive(Debug)]
@@ -68,7 +72,15 @@ struct LargeFrame {
 
 impl FrameReader {
     pub(crate) fn new(pool: Arc<BufferPool>) -> Self {
-        Self { pool, chunk: BytesMut::new(), large: None, granted: None, proven: 0 }
+        Self {
+            pool,
+            chunk: BytesMut::new(),
+            large: None,
+            granted: None,
+            proven: 0,
+            wide: false,
+            widened: None,
+        }
     }
 
     /// Whether a frame has begun that holds budget and is not complete.
@@ -102,13 +114,7 @@ impl FrameReader {
             };
             return Ok(Step::Frame(self.take_small(size), permit));
         }
-        if whole <= self.chunk.capacity() {
-            return Ok(Step::NeedBytes);
-        }
-        if whole <= CHUNK_LEN {
-            let mut chunk = BytesMut::with_capacity(CHUNK_LEN);
-            chunk.extend_from_slice(&self.chunk);
-            self.chunk = chunk;
+        if whole <= self.chunk_limit() {
             return Ok(Step::NeedBytes);
         }
         Ok(self.begin_large(size, budget))
@@ -127,7 +133,7 @@ impl FrameReader {
     }
 
     fn begin_large(&mut self, size: usize, budget: &MemoryBudget) -> Step {
-        let room = size.min(self.proven.max(LARGE_START));
+        let room = size.min(self.proven.max(LARGE_START).max(self.chunk.len()));
         let Some(permit) = self.charge(room, budget) else {
             return Step::NeedBudget(room);
         };
@@ -135,6 +141,7 @@ impl FrameReader {
         self.chunk.advance(SIZE_LEN);
         data.extend_from_slice(&self.chunk);
         self.chunk = BytesMut::new();
+        self.widened = None;
         self.large = Some(LargeFrame { size, data, room, permit });
         Step::NeedBytes
     }
@@ -190,27 +197,60 @@ impl FrameReader {
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut R,
+        budget: &MemoryBudget,
     ) -> Poll<io::Result<usize>> {
         if let Some(large) = &mut self.large {
             let free = large.room - large.data.len();
             let mut into = (&mut large.data).limit(free);
             return pin!(stream.read_buf(&mut into)).poll(cx);
         }
-        if self.chunk.is_empty() {
-            self.chunk.clear();
-            self.chunk.reserve(CHUNK_LEN);
-        }
+        self.make_room(budget);
         let filled = pin!(stream.read_buf(&mut self.chunk)).poll(cx);
         if filled.is_pending() && self.chunk.is_empty() {
             self.chunk = BytesMut::new();
+            self.widened = None;
+        } else if let Poll::Ready(Ok(read)) = &filled {
+            let full = self.chunk.len() == self.chunk.capacity();
+            self.wide = full || (self.wide && CHUNK_LEN / 2 < *read);
         }
         filled
+    }
+
+    /// Room for a whole chunk, behind a frame that has begun. A chunk whose frames are done is used
+    /// again or widened; while some are still held the next one is short, so that few bytes of
+    /// requests never hold much memory.
+    fn make_room(&mut self, budget: &MemoryBudget) {
+        if self.wide && self.widened.is_none() {
+            self.widened = budget.try_acquire_spare(WIDE_CHUNK_LEN);
+        }
+        let len = self.chunk_limit();
+        let room = len - self.chunk.len().min(len);
+        let free = self.chunk.capacity() - self.chunk.len();
+        if room <= free || self.chunk.try_reclaim(room) {
+            return;
+        }
+        let unshared = self.chunk.capacity() == 0 || self.chunk.try_reclaim(free + 1);
+        if unshared {
+            let mut chunk = BytesMut::with_capacity(len);
+            chunk.extend_from_slice(&self.chunk);
+            self.chunk = chunk;
+        } else if free < CHUNK_LEN / 2 {
+            self.chunk.reserve(CHUNK_LEN);
+        }
+    }
+
+    /// The longest frame, with its size, that is cut out of a chunk.
+    fn chunk_limit(&self) -> usize {
+        if self.widened.is_some() { WIDE_CHUNK_LEN } else { CHUNK_LEN }
     }
 }
 
 const SIZE_LEN: usize = size_of::<i32>();
 /// Read buffer for frames that are not large; most requests of an idle cluster fit many times.
 const CHUNK_LEN: usize = 32 << 10;
+/// Read buffer of a peer that filled the usual one; charged to the memory budget, if that is
+/// mostly free.
+const WIDE_CHUNK_LEN: usize = 256 << 10;
 /// Frames up to this size are copied out of the chunk.
 const COPIED_MAX: usize = 1 << 10;
 /// First buffer of a large frame.
@@ -219,8 +259,6 @@ const LARGE_START: usize = 64 << 10;
 const GROWTH: usize = 4;
 /// Trust in a peer's sizes ends here; larger frames always grow.
 const PROVEN_MAX: usize = 4 << 20;
-
-const _: () = assert!(CHUNK_LEN <= LARGE_START, "the first large buffer takes what has arrived");
 
 #[cfg(test)]
 mod tests {
@@ -252,7 +290,10 @@ mod tests {
                         let Some(next) = pieces.next() else { break };
                         source = next;
                     }
-                    assert!(matches!(reader.poll_fill(&mut cx, &mut source), Poll::Ready(Ok(_))));
+                    assert!(matches!(
+                        reader.poll_fill(&mut cx, &mut source, &budget),
+                        Poll::Ready(Ok(_))
+                    ));
                 }
                 Ok(Step::NeedBudget(bytes)) => out.push(format!("budget {bytes}")),
                 Err(error) => {
@@ -313,7 +354,7 @@ mod tests {
         let mut reader = reader();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut source: &[u8] = &LIMIT_SIZE.to_be_bytes();
-        let _ = reader.poll_fill(&mut cx, &mut source);
+        let _ = reader.poll_fill(&mut cx, &mut source, &budget);
         assert!(matches!(reader.next(LIMIT, &budget), Ok(Step::NeedBytes)));
         assert_eq!(budget.used(), LARGE_START);
         assert!(reader.holds_budget());
@@ -328,7 +369,7 @@ mod tests {
         let mut reader = reader();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut source: &[u8] = &frames(&[6]);
-        let _ = reader.poll_fill(&mut cx, &mut source);
+        let _ = reader.poll_fill(&mut cx, &mut source, &budget);
         assert!(matches!(reader.next(LIMIT, &budget), Ok(Step::NeedBudget(6))));
         drop(other);
         reader.grant(budget.try_acquire(6).unwrap());
@@ -337,16 +378,42 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_fills_the_chunk_gets_a_wide_one() {
+        let fills = |budget: &MemoryBudget, sizes: &[usize]| {
+            let mut reader = reader();
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let input = frames(sizes);
+            let (mut source, mut fills, mut got) = (&input[..], 0, 0);
+            while got < sizes.len() {
+                match reader.next(LIMIT, budget).unwrap() {
+                    Step::Frame(..) => got += 1,
+                    Step::NeedBytes => {
+                        let _ = reader.poll_fill(&mut cx, &mut source, budget);
+                        fills += 1;
+                    }
+                    Step::NeedBudget(_) => panic!("the budget is large enough"),
+                }
+            }
+            (fills, budget.used())
+        };
+        let sizes = [16_000; 20];
+        assert_eq!(fills(&MemoryBudget::new(1 << 20), &sizes), (3, WIDE_CHUNK_LEN));
+        // Without memory to spare it goes on as before.
+        assert_eq!(fills(&MemoryBudget::new(100_000), &sizes), (10, 0));
+        assert_eq!(fills(&MemoryBudget::new(1 << 20), &[1_000; 20]), (1, 0));
+    }
+
+    #[test]
     fn an_idle_reader_holds_no_buffer() {
         let budget = MemoryBudget::new(1_000);
         let mut reader = reader();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut source: &[u8] = &frames(&[6]);
-        let _ = reader.poll_fill(&mut cx, &mut source);
+        let _ = reader.poll_fill(&mut cx, &mut source, &budget);
         let Ok(Step::Frame(frame, _)) = reader.next(LIMIT, &budget) else { panic!("no frame") };
         assert!(matches!(reader.next(LIMIT, &budget), Ok(Step::NeedBytes)));
         let (mut near, _far) = tokio::io::duplex(8);
-        assert!(reader.poll_fill(&mut cx, &mut near).is_pending());
+        assert!(reader.poll_fill(&mut cx, &mut near, &budget).is_pending());
         assert_eq!((reader.chunk.capacity(), &frame[..]), (0, &[0u8; 6][..]));
     }
 }

@@ -353,7 +353,8 @@ async fn read_responses(mut stream: OwnedReadHalf, size_max: usize, state: Arc<S
             }
             Ok(Step::NeedBudget(bytes)) => reader.grant(budget.clone().acquire(bytes).await),
             Ok(Step::NeedBytes) => {
-                let filled = std::future::poll_fn(|cx| reader.poll_fill(cx, &mut stream)).await;
+                let filled =
+                    std::future::poll_fn(|cx| reader.poll_fill(cx, &mut stream, &budget)).await;
                 match filled {
                     Ok(0) => return state.fail(Failure::Closed),
                     Ok(_) => {}

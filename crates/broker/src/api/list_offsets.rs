@@ -1,17 +1,22 @@
 //! ListOffsets (2): the offset of a timestamp, or one of the special positions.
+//!
+//! A producer that was answered finds its records counted: while a sync that covers them is still
+//! to come, the answer waits for it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_codec::Str;
 use ottla_protocol::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use ottla_protocol::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use ottla_types::{ErrorCode, LeaderEpoch, Offset};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 
 use crate::dispatch::{Reply, RequestContext};
-use crate::partition::{Position, Seek};
+use crate::partition::{Partition, Position, Seek};
+use crate::purgatory::Wait;
 use crate::shared::Shared;
 
 /// Handles one request.
@@ -20,6 +25,47 @@ pub(crate) fn handle(
     ctx: &RequestContext,
     request: ListOffsetsRequest,
 ) -> Reply<ListOffsetsResponse> {
+    let unsynced = unsynced(shared, &request);
+    if unsynced.is_empty() {
+        return Reply::Now(look_up(shared, ctx, &request));
+    }
+    let wait = Wait::new(unsynced.len());
+    for (partition, end) in unsynced {
+        partition.wake_at_high_watermark(end, &wait);
+    }
+    let (shared, ctx) = (shared.clone(), ctx.clone());
+    Reply::later(async move {
+        // When time runs out, the answer is what is committed by then.
+        let _ = tokio::time::timeout(SYNC_MAX, wait.done()).await;
+        look_up(&shared, &ctx, &request)
+    })
+}
+
+/// Partitions with records that were answered and are committed by the next sync.
+fn unsynced(shared: &Shared, request: &ListOffsetsRequest) -> Vec<(Arc<Partition>, Offset)> {
+    let mut found = Vec::new();
+    for topic in &request.topics {
+        let Some(hosted) = shared.partitions.find(None, &topic.name) else { continue };
+        for partition in &topic.partitions {
+            let index = PartitionIndex::from_wire(partition.partition_index);
+            if let Some(partition) = index.and_then(|index| hosted.partition(index))
+                && let Some(end) = partition.unsynced_end()
+            {
+                found.push((partition, end));
+            }
+        }
+    }
+    found
+}
+
+/// The longest wait for a sync.
+const SYNC_MAX: Duration = Duration::from_secs(1);
+
+fn look_up(
+    shared: &Arc<Shared>,
+    ctx: &RequestContext,
+    request: &ListOffsetsRequest,
+) -> ListOffsetsResponse {
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
     for topic in &request.topics {
@@ -49,7 +95,7 @@ pub(crate) fn handle(
             }
         })
         .collect();
-    Reply::Now(ListOffsetsResponse { topics, ..Default::default() })
+    ListOffsetsResponse { topics, ..Default::default() }
 }
 
 fn find(
