@@ -7,6 +7,7 @@
 mod append;
 mod flush;
 mod read;
+mod relocate;
 mod retention;
 mod time;
 mod truncate;
@@ -31,6 +32,7 @@ pub(crate) use append::marker_epoch;
 pub use flush::FlushJob;
 use read::Cursors;
 pub use read::FetchSlice;
+pub use relocate::{CopyJob, RelocateError, Relocation, future_dir_name};
 pub use retention::{DeletedFiles, Expired, ExpiryReason};
 pub use time::TimestampedOffset;
 
@@ -120,6 +122,18 @@ impl<S: Storage> PartitionLog<S> {
         now: WallTime,
     ) -> Result<Self, OpenError> {
         let dir = parent.join(partition.to_string());
+        Self::create_in(storage, dir, partition, topic_id, start, config, now)
+    }
+
+    fn create_in(
+        storage: Arc<S>,
+        dir: PathBuf,
+        partition: TopicPartition,
+        topic_id: Option<TopicId>,
+        start: Offset,
+        config: Arc<LogConfig>,
+        now: WallTime,
+    ) -> Result<Self, OpenError> {
         let home = Home { storage, dir };
         let first = || -> io::Result<_> {
             home.storage.create_dir(&home.dir)?;
@@ -261,6 +275,11 @@ impl<S: Storage> PartitionLog<S> {
         self.producers.expire(now, self.config.producer_expiration)
     }
 
+    /// Refuses every change from here on, and says so to whoever reads: its disk is gone.
+    pub fn fail(&mut self) {
+        self.failed = true;
+    }
+
     /// Renames the directory so that it counts as deleted, whatever happens next; the caller
     /// removes it, with [`Storage::remove_dir_all`], after `file.delete.delay.ms`. Returns the
     /// new path. `unique` keeps it apart from other deletions of the same name.
@@ -303,12 +322,12 @@ impl<S: Storage> PartitionLog<S> {
 /// Name of a deleted partition's directory, cut to what a file system takes, as Kafka does it.
 fn deleted_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
     const NAME_MAX: usize = 255;
-    let mut unique_hex = String::new();
-    for byte in unique.bytes() {
-        unique_hex.push_str(&format!("{byte:02x}"));
-    }
-    let suffix = format!("-{}.{unique_hex}{DELETE_DIR_SUFFIX}", partition.partition);
+    let suffix = format!("-{}.{}{DELETE_DIR_SUFFIX}", partition.partition, hex(unique));
     let topic: &str = &partition.topic;
     let len = topic.len().min(NAME_MAX - suffix.len());
     format!("{}{suffix}", topic.get(..len).unwrap_or(topic))
+}
+
+fn hex(unique: Uuid) -> String {
+    unique.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -64,11 +64,12 @@ impl Cursors {
 }
 
 /// A range of a segment that holds whole batches.
-struct Range<F> {
+#[derive(Debug)]
+pub(super) struct Range<F> {
     /// Kept open from the first look at it to the last.
-    file: Arc<F>,
-    position: u64,
-    len: usize,
+    pub(super) file: Arc<F>,
+    pub(super) position: u64,
+    pub(super) len: usize,
     first_offset: Offset,
     next_offset: Offset,
 }
@@ -121,7 +122,7 @@ impl<S: Storage> PartitionLog<S> {
         read_range(&*range.file, range.position, range.len)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &mut self,
         from: Offset,
         max_bytes: usize,
