@@ -48,6 +48,7 @@ fn apply_broker(shared: &Shared, image: &ClusterImage) {
     }
     match layers.config() {
         Ok(config) => {
+            shared.replicas.set_cordoned(&config.dirs.cordoned_log_dirs);
             shared.config.store(Arc::new(config));
             if let Some(controller) = shared.controller.get() {
                 controller.set_rules(Box::new(NodeRules::new(layers.clone())));
@@ -82,6 +83,8 @@ pub(crate) fn partition_config(
         },
         min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(usize::MAX),
         file_delete_delay: config.file_delete_delay,
+        flush_messages: config.flush_messages,
+        flush_age: config.flush_age,
     }
 }
 

@@ -14,13 +14,14 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::driver::lifecycle::{self, Lifecycle, Phase};
+use crate::driver::mover::MoverThread;
 use crate::driver::publisher::{Publisher, PublisherThread};
 use crate::driver::quorum::{self, MetadataDiskError, QuorumThread};
 use crate::forward::Forwarder;
 use crate::http::HttpServer;
 use crate::log_levels::LogLevels;
 use crate::shared::{Identity, Shared};
-use crate::storage::{self, FirstVoters, FormatOptions, StorageError};
+use crate::storage::{self, FirstVoters, FormatOptions, FoundDirectories, StorageError};
 use crate::upkeep::Upkeep;
 
 mod assemble;
@@ -102,6 +103,7 @@ pub struct Node {
     publisher: PublisherThread,
     quorum: QuorumThread,
     upkeep: Upkeep,
+    mover: MoverThread,
     http: Option<HttpServer>,
     /// Tasks that tell the controller about this node.
     reports: Vec<JoinHandle<()>>,
@@ -123,15 +125,15 @@ impl Node {
         let clock = Clock::start();
         let Loaded { settings, config, .. } = options.loaded;
         check_supported(&config)?;
-        let mut directories = storage::open_directories(&config)?;
-        if options.format {
-            format_if_new(&config, &mut directories, clock)?;
+        let FoundDirectories { mut usable, failed } = storage::find_directories(&config)?;
+        if options.format && failed.is_empty() {
+            format_if_new(&config, &mut usable, clock)?;
         }
-        let cluster_id = storage::check(&config, &directories)?;
+        let cluster_id = storage::check(&config, &usable)?;
         // Ports are taken before anything is written, so that a second node fails early.
         let listeners = assemble::bind(&config)?;
         let layers = Layers::new(settings.texts());
-        let directories = assemble::take_marks(directories)?;
+        let directories = assemble::take_marks(usable)?;
         let quorum =
             assemble::open_quorum(&config, &listeners, &directories, &cluster_id, &layers, clock)?;
         let publisher = Publisher::new();
@@ -140,7 +142,8 @@ impl Node {
             node_id: config.node_id,
             incarnation: IncarnationId(storage::random_uuid()),
         };
-        let shared = Arc::new(assemble::share(clock, identity, layers, &config, directories)?);
+        let shared = assemble::share(clock, identity, layers, &config, directories, failed)?;
+        let shared = Arc::new(shared);
         if let Some(levels) = options.log_levels {
             let _ = shared.log_levels.set(levels);
         }
@@ -185,8 +188,9 @@ impl Node {
         shared.telemetry.listens(server.stats(), server.budget());
         let http = HttpServer::start(&shared, &config, options.http_optional).await?;
         let upkeep = Upkeep::start(&shared);
+        let mover = MoverThread::start(&shared)?;
         let quorum = quorum_thread;
-        Ok(Self { shared, server, lifecycle, publisher, quorum, upkeep, http, reports })
+        Ok(Self { shared, server, lifecycle, publisher, quorum, upkeep, mover, http, reports })
     }
 
     /// Names of the listeners and the addresses that are listened on.
@@ -227,6 +231,17 @@ impl Node {
         }
     }
 
+    /// Completes when the node cannot go on, with the reason: its last log directory, or the one
+    /// with the metadata, has failed. What was acknowledged is on disk, so the process ends at
+    /// once, without a [`shutdown`](Node::shutdown).
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.shared.fatal.subscribe();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     fn high_watermark(&self) -> watch::Receiver<ottla_types::Offset> {
         match self.shared.quorum.get() {
             Some(quorum) => quorum.high_watermark(),
@@ -257,8 +272,9 @@ impl Node {
         }
         self.upkeep.stop().await;
         let shared = self.shared.clone();
-        let (publisher, quorum) = (self.publisher, self.quorum);
+        let (publisher, quorum, mover) = (self.publisher, self.quorum, self.mover);
         let closed = tokio::task::spawn_blocking(move || {
+            mover.stop();
             publisher.stop();
             if let Some(quorum) = shared.quorum.get() {
                 quorum.stop();

@@ -14,16 +14,17 @@ use ottla_codec::{Part, RecordData};
 use ottla_log::{AppendError, AppendInfo, AppendOrigin, LogConfig, PreparedAppend};
 use ottla_record::Compression;
 use ottla_types::{
-    ErrorCode, LeaderEpoch, Offset, Timestamp, TopicId, TopicName, TopicPartition, WallTime,
+    ErrorCode, LeaderEpoch, MonoTime, Offset, Timestamp, TopicId, TopicName, TopicPartition,
+    WallTime,
 };
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error_code;
-use crate::flusher::Flusher;
 use crate::purgatory::{Wait, Waiting};
 use crate::refusal::Refusal;
-use crate::replicas::FsLog;
+use crate::replicas::{Directory, FsLog};
 
+mod moves;
 mod offsets;
 mod upkeep;
 
@@ -73,6 +74,28 @@ pub(crate) struct PartitionConfig {
     pub(crate) min_insync_replicas: usize,
     /// `file.delete.delay.ms`.
     pub(crate) file_delete_delay: Duration,
+    /// `flush.messages`: so many unsynced records are synced; `None` never.
+    pub(crate) flush_messages: Option<u64>,
+    /// `flush.ms`: records that are unsynced for so long are synced; `None` never.
+    pub(crate) flush_age: Option<Duration>,
+}
+
+impl PartitionConfig {
+    /// Up to where a replica with this log counts for the high watermark.
+    fn committed(&self, log: &FsLog) -> Offset {
+        let (flushed, end) = (log.flushed_to(), log.end_offset());
+        match self.durability {
+            Durability::Fsync => flushed,
+            Durability::Os if self.must_flush(log) => flushed,
+            Durability::Os => end,
+        }
+    }
+
+    /// Whether `flush.messages` asks for a sync now.
+    fn must_flush(&self, log: &FsLog) -> bool {
+        let unsynced = log.end_offset().since(log.flushed_to());
+        self.flush_messages.is_some_and(|most| most <= unsynced)
+    }
 }
 
 /// Who leads, as the newest metadata says.
@@ -147,9 +170,8 @@ impl ReadOutcome {
 pub(crate) struct Partition {
     topic_partition: TopicPartition,
     topic_id: TopicId,
-    /// Place of the log directory in the broker's list.
-    directory: usize,
-    flusher: Arc<Flusher>,
+    /// Where the log is; another one after a move.
+    directory: ArcSwap<Directory>,
     flush_queued: AtomicBool,
     config: ArcSwap<PartitionConfig>,
     /// Copy of the state's high watermark for readers without the lock.
@@ -164,6 +186,12 @@ struct State {
     role: Role,
     high_watermark: Offset,
     waiting: Waiting,
+    /// Counts moves to another directory, so that a sync that began before one knows nothing.
+    moves: u64,
+    /// The last append found no room.
+    full: bool,
+    /// When the flusher was last seen to have nothing to do here.
+    clean_at: MonoTime,
 }
 
 impl Partition {
@@ -171,20 +199,15 @@ impl Partition {
     /// and this is the only replica.
     pub(crate) fn new(
         log: FsLog,
-        directory: usize,
-        flusher: Arc<Flusher>,
+        directory: Arc<Directory>,
         config: PartitionConfig,
         role: Role,
     ) -> Self {
-        let high_watermark = match config.durability {
-            Durability::Fsync => log.flushed_to(),
-            Durability::Os => log.end_offset(),
-        };
+        let high_watermark = config.committed(&log);
         Self {
             topic_partition: log.topic_partition().clone(),
             topic_id: log.topic_id().unwrap_or_default(),
-            directory,
-            flusher,
+            directory: ArcSwap::new(directory),
             flush_queued: AtomicBool::new(false),
             config: ArcSwap::from_pointee(config),
             high_watermark: AtomicU64::new(high_watermark.0),
@@ -193,6 +216,9 @@ impl Partition {
                 role,
                 high_watermark,
                 waiting: Waiting::default(),
+                moves: 0,
+                full: false,
+                clean_at: MonoTime::ZERO,
             }),
         }
     }
@@ -214,7 +240,7 @@ impl Partition {
 
     /// Place of the log directory in the broker's list.
     pub(crate) fn directory(&self) -> usize {
-        self.directory
+        self.directory.load().place()
     }
 
     /// First offset that is not committed yet.
@@ -280,23 +306,28 @@ impl Partition {
             );
             return Err(Refusal::with_string(ErrorCode::NotEnoughReplicas, text));
         }
-        let info = log.append(prepared, epoch, now).map_err(|error| {
-            let mut refusal = error_code::append_refusal(&error);
-            if error_code::tells_log_start(&error) {
-                refusal.log_start_offset = Some(log.log_start_offset());
+        let info = match log.append(prepared, epoch, now) {
+            Ok(info) => info,
+            Err(error) => {
+                let mut refusal = error_code::append_refusal(&error);
+                if error_code::tells_log_start(&error) {
+                    refusal.log_start_offset = Some(log.log_start_offset());
+                }
+                self.note_failed_append(&mut state, &error);
+                return Err(refusal);
             }
-            refusal
-        })?;
-        let end = log.end_offset();
-        match config.durability {
-            _ if info.duplicate => {}
-            Durability::Os => self.raise_high_watermark(&mut state, end),
-            Durability::Fsync => {
+        };
+        let committed = config.committed(log);
+        let flush = config.durability == Durability::Fsync || config.must_flush(log);
+        self.note_room(&mut state);
+        if !info.duplicate {
+            self.raise_high_watermark(&mut state, committed);
+            if flush {
                 let awaited = acks == Acks::All || state.waiting.anybody();
                 drop(state);
                 self.request_flush();
                 if awaited {
-                    self.flusher.hurry();
+                    self.directory.load().hurry();
                 }
             }
         }
@@ -315,7 +346,7 @@ impl Partition {
     /// Queues the partition with its directory's flusher, once.
     fn request_flush(self: &Arc<Self>) {
         if !self.flush_queued.swap(true, Ordering::AcqRel) {
-            self.flusher.request(self.clone());
+            self.directory.load().request_flush(self.clone());
         }
     }
 
@@ -323,23 +354,26 @@ impl Partition {
     pub(crate) fn flush(&self) {
         // Cleared before the end is read: an append after this queues the partition again.
         self.flush_queued.store(false, Ordering::Release);
-        let job = match &mut self.state.lock().log {
-            Some(log) => log.prepare_flush(),
-            None => None,
+        let (job, moves) = {
+            let mut state = self.state.lock();
+            (state.log.as_mut().and_then(FsLog::prepare_flush), state.moves)
         };
         let Some(job) = job else { return };
         let result = job.run();
         let mut state = self.state.lock();
+        if state.moves != moves {
+            return;
+        }
         let Some(log) = &mut state.log else { return };
         match log.complete_flush(job, result) {
-            Ok(flushed_to) => {
-                if self.config.load().durability == Durability::Fsync {
-                    self.raise_high_watermark(&mut state, flushed_to);
-                }
+            Ok(_) => {
+                let committed = self.config.load().committed(log);
+                self.raise_high_watermark(&mut state, committed);
             }
             Err(error) => {
-                tracing::error!(partition = %self.topic_partition, %error, "the partition failed");
                 state.waiting.abandon();
+                drop(state);
+                self.note_failure(&error);
             }
         }
     }
@@ -364,7 +398,7 @@ impl Partition {
         } else {
             state.waiting.until_high_watermark(offset, wait);
             drop(state);
-            self.flusher.hurry();
+            self.directory.load().hurry();
         }
     }
 
@@ -376,7 +410,7 @@ impl Partition {
         let more = state.high_watermark < end;
         drop(state);
         if more {
-            self.flusher.hurry();
+            self.directory.load().hurry();
         }
     }
 
@@ -441,7 +475,7 @@ impl Partition {
         }
         let slice = log
             .read(offset, spec.max_bytes, upper, spec.at_least_one)
-            .map_err(|error| error_code::read_error(&error))?;
+            .map_err(|error| self.note_failed_read(&error))?;
         if let Some(part) = slice.records {
             outcome.records = match part {
                 Part::Bytes(bytes) => RecordData::Bytes(bytes),

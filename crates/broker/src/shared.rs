@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) image: ArcSwap<ClusterImage>,
     /// Partitions that live here.
     pub(crate) partitions: Partitions,
+    /// Why the process cannot go on, once that is so.
+    pub(crate) fatal: watch::Sender<Option<String>>,
     /// Log directories and what happens in them.
     pub(crate) replicas: Replicas,
     /// Fetch sessions.

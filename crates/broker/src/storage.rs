@@ -141,6 +141,45 @@ pub fn open_directories(
         .collect()
 }
 
+/// The log directories of a node that starts.
+pub(crate) struct FoundDirectories {
+    pub(crate) usable: Vec<LogDirectory<FsStorage>>,
+    /// Those whose disk does not work, which a node can do without.
+    pub(crate) failed: Vec<(String, std::io::Error)>,
+}
+
+/// Opens and locks what can be used. A node goes on without a directory whose disk fails, as long
+/// as it is neither the last one nor the one with the metadata.
+pub(crate) fn find_directories(config: &BrokerConfig) -> Result<FoundDirectories, StorageError> {
+    let mut paths: Vec<&String> = config.dirs.log_dirs.iter().collect();
+    if !paths.contains(&&config.dirs.metadata_log_dir) {
+        paths.push(&config.dirs.metadata_log_dir);
+    }
+    let storage = Arc::new(FsStorage);
+    let mut found = FoundDirectories { usable: Vec::new(), failed: Vec::new() };
+    for path in paths {
+        match LogDirectory::open(storage.clone(), Path::new(path)) {
+            Ok(directory) => found.usable.push(directory),
+            Err(DirectoryError::Disk { source, .. }) if *path != config.dirs.metadata_log_dir => {
+                found.failed.push((path.clone(), source));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let is_data = |directory: &LogDirectory<FsStorage>| {
+        config.dirs.log_dirs.iter().any(|path| Path::new(path) == directory.path())
+    };
+    match found.failed.pop() {
+        Some((path, source)) if !found.usable.iter().any(is_data) => {
+            Err(DirectoryError::Disk { path: path.into(), source }.into())
+        }
+        last => {
+            found.failed.extend(last);
+            Ok(found)
+        }
+    }
+}
+
 /// Formats opened directories. Returns those that were formatted now.
 ///
 /// # Errors

@@ -28,6 +28,10 @@ impl Upkeep {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(TICK) => {}
+                    () = shared.replicas.directory_failed() => {
+                        handle_failures(&shared).await;
+                        continue;
+                    }
                     _ = stopped.changed() => return,
                 }
                 let theirs = shared.clone();
@@ -51,5 +55,19 @@ impl Upkeep {
         if self.task.await.is_err() {
             tracing::error!("upkeep did not end cleanly");
         }
+    }
+}
+
+/// Acts on failed log directories.
+async fn handle_failures(shared: &Arc<Shared>) {
+    let theirs = shared.clone();
+    let handled =
+        tokio::task::spawn_blocking(move || theirs.replicas.handle_failures(&theirs)).await;
+    match handled {
+        Ok(None) => {}
+        Ok(Some(reason)) => {
+            shared.fatal.send_replace(Some(reason));
+        }
+        Err(error) => tracing::error!(%error, "a failed log directory could not be dealt with"),
     }
 }

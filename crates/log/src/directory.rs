@@ -220,18 +220,21 @@ impl<S: Storage> LogDirectory<S> {
         self.path.join(partition.to_string())
     }
 
-    /// Renames a partition's directory to say that no metadata knows it: absence is not an order
-    /// to delete. Returns the new path.
+    /// Renames a partition's directory `from` to say that no metadata knows it: absence is not an
+    /// order to delete. Returns the new path.
     ///
     /// # Errors
     /// The disk failed.
-    pub fn set_stray(&self, partition: &TopicPartition) -> Result<PathBuf, DirectoryError> {
-        let from = self.partition_path(partition);
+    pub fn set_stray(
+        &self,
+        partition: &TopicPartition,
+        from: &Path,
+    ) -> Result<PathBuf, DirectoryError> {
         let to = self.path.join(format!("{partition}{STRAY_DIR_SUFFIX}"));
         self.storage
-            .rename(&from, &to)
+            .rename(from, &to)
             .and_then(|()| self.storage.sync_dir(&self.path))
-            .map_err(|e| disk(&from, e))?;
+            .map_err(|e| disk(from, e))?;
         Ok(to)
     }
 

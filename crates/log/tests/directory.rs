@@ -106,7 +106,9 @@ fn partitions_are_told_apart_by_their_names() {
             PartitionDirKind::Live(partition("b-c-12")),
         ]
     );
-    let stray = directory.set_stray(&partition("a-0")).unwrap();
+    let stray = directory
+        .set_stray(&partition("a-0"), &directory.partition_path(&partition("a-0")))
+        .unwrap();
     assert_eq!(stray, scratch.0.join("a-0-stray"));
     assert!(stray.is_dir());
 }

@@ -34,9 +34,12 @@ pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     tokio::select! {
         () = node.ready() => tracing::info!(cluster_id = node.cluster_id(), "ready"),
         () = stop.first() => return Ok(finish(node, stop).await),
+        reason = node.failed() => return Err(given_up(&reason)),
     }
-    stop.first().await;
-    Ok(finish(node, stop).await)
+    tokio::select! {
+        () = stop.first() => Ok(finish(node, stop).await),
+        reason = node.failed() => Err(given_up(&reason)),
+    }
 }
 
 /// Runs a throw-away node until it is told to stop.
@@ -59,9 +62,20 @@ pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
     tokio::select! {
         () = node.ready() => announce(&node, &data.path, args.format),
         () = stop.first() => return Ok(finish(node, stop).await),
+        reason = node.failed() => return Err(given_up(&reason)),
     }
-    stop.first().await;
-    Ok(finish(node, stop).await)
+    tokio::select! {
+        () = stop.first() => Ok(finish(node, stop).await),
+        reason = node.failed() => Err(given_up(&reason)),
+    }
+}
+
+fn given_up(reason: &str) -> Failure {
+    tracing::error!("{reason}; the process ends");
+    Failure::new(Exit::Failed, reason).with_hint(
+        "What was acknowledged is on disk: repair the disk or take it out of log.dirs, then start \
+         again.",
+    )
 }
 
 fn announce(node: &Node, data: &std::path::Path, format: DevFormat) {

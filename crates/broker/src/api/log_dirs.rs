@@ -12,10 +12,10 @@ use ottla_protocol::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, PartitionIndex, TopicName, TopicPartition};
 
 use crate::dispatch::{Reply, RequestContext};
-use crate::replicas::DirectoryView;
+use crate::replicas::{DirectoryView, MoveError, MoveView};
 use crate::shared::Shared;
 
 /// Handles DescribeLogDirs.
@@ -30,9 +30,10 @@ pub(crate) fn describe(
             topics.iter().any(|asked| asked.topic == topic && asked.partitions.contains(&partition))
         }
     };
-    let mut results: Vec<_> = shared
-        .replicas
-        .views()
+    let views = shared.replicas.views();
+    let is_offline = |(place, view): (usize, &DirectoryView)| view.offline.then_some(place);
+    let offline: Vec<usize> = views.iter().enumerate().filter_map(is_offline).collect();
+    let mut results: Vec<_> = views
         .into_iter()
         .map(|view: DirectoryView| DescribeLogDirsResult {
             error_code: if view.offline { ErrorCode::KafkaStorageError.code() } else { 0 },
@@ -44,15 +45,30 @@ pub(crate) fn describe(
         })
         .collect();
     let mut topics: BTreeMap<(usize, String), Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in shared.partitions.all() {
-        let name = partition.topic().as_str();
-        let partition_index = partition.topic_partition().partition.to_wire();
-        if wanted(name, partition_index) {
-            let partition_size = i64::try_from(partition.figures().bytes).unwrap_or(i64::MAX);
-            topics.entry((partition.directory(), name.to_owned())).or_default().push(
-                DescribeLogDirsPartition { partition_index, partition_size, ..Default::default() },
-            );
+    let mut add = |place: usize, topic: &str, described: DescribeLogDirsPartition| {
+        if !offline.contains(&place) && wanted(topic, described.partition_index) {
+            topics.entry((place, topic.to_owned())).or_default().push(described);
         }
+    };
+    let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    for partition in shared.partitions.all() {
+        let (name, figures) = (partition.topic_partition(), partition.figures());
+        let described = DescribeLogDirsPartition {
+            partition_index: name.partition.to_wire(),
+            partition_size: size(figures.bytes),
+            ..Default::default()
+        };
+        add(partition.directory(), &name.topic, described);
+    }
+    for MoveView { partition, target, end, bytes } in shared.replicas.move_views() {
+        let (name, figures) = (partition.topic_partition(), partition.figures());
+        let described = DescribeLogDirsPartition {
+            partition_index: name.partition.to_wire(),
+            partition_size: size(bytes),
+            offset_lag: figures.log_end.to_wire() - end.to_wire(),
+            is_future_key: true,
+        };
+        add(target, &name.topic, described);
     }
     for ((directory, name), mut partitions) in topics {
         partitions.sort_by_key(|partition| partition.partition_index);
@@ -63,8 +79,8 @@ pub(crate) fn describe(
     Reply::Now(DescribeLogDirsResponse { results, ..Default::default() })
 }
 
-/// Handles AlterReplicaLogDirs: a replica that does not exist yet will be made there, one that is
-/// there already stays. Moving a replica is not possible yet and says so.
+/// Handles AlterReplicaLogDirs: a replica that is here begins to move, one that does not exist yet
+/// will be made there.
 pub(crate) fn alter(
     shared: &Arc<Shared>,
     _ctx: &RequestContext,
@@ -91,15 +107,24 @@ pub(crate) fn alter(
     Reply::Now(AlterReplicaLogDirsResponse { results, ..Default::default() })
 }
 
+// The order of the checks is Kafka's (ReplicaManager.alterReplicaLogDirs).
 fn place(shared: &Arc<Shared>, path: &str, topic: &str, partition: i32) -> Result<(), ErrorCode> {
-    let directory = shared.replicas.directory_at(path).ok_or(ErrorCode::LogDirNotFound)?;
+    let unknown = || ErrorCode::UnknownTopicOrPartition;
+    let index = PartitionIndex::from_wire(partition).ok_or_else(unknown)?;
+    let name = TopicName::parse(topic).map_err(|_| unknown())?;
+    let name = TopicPartition::new(name, index);
+    let target = shared.replicas.check_target(path, &name).map_err(MoveError::code)?;
     let hosted = shared.partitions.find(None, topic);
     match shared.leader(hosted.as_ref(), None, topic, partition) {
-        Ok(found) if found.directory() == directory => Ok(()),
-        Ok(_) => Err(ErrorCode::KafkaStorageError),
-        Err(refusal) if refusal.code == ErrorCode::NotLeaderOrFollower => {
-            Err(ErrorCode::ReplicaNotAvailable)
+        Ok(found) if found.figures().failed => Err(ErrorCode::KafkaStorageError),
+        Ok(found) => shared.replicas.begin_move(shared, &found, target).map_err(MoveError::code),
+        Err(refusal) if refusal.code == ErrorCode::KafkaStorageError => Err(refusal.code),
+        Err(refusal) => {
+            shared.replicas.prefer(name, target);
+            Err(match refusal.code {
+                ErrorCode::NotLeaderOrFollower => ErrorCode::ReplicaNotAvailable,
+                other => other,
+            })
         }
-        Err(refusal) => Err(refusal.code),
     }
 }

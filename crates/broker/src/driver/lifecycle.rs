@@ -4,6 +4,7 @@
 //! it has caught up with its own registration, and before a shutdown asks for permission. The
 //! order of a start is Kafka's (kafka.server.BrokerLifecycleManager).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,8 +15,10 @@ use ottla_protocol::assign_replicas_to_dirs_request::{
     AssignReplicasToDirsRequest, DirectoryData, PartitionData, TopicData,
 };
 use ottla_protocol::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
-use ottla_protocol::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
-use ottla_types::{BrokerEpoch, ErrorCode, Offset};
+use ottla_protocol::{
+    AssignReplicasToDirsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+};
+use ottla_types::{BrokerEpoch, DirectoryId, ErrorCode, Offset, PartitionIndex, TopicId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -162,7 +165,8 @@ impl Driver {
                 Event::Stop
             }
             _ = self.start.published.changed(), if catching_up => Event::Beat,
-            () = shared.replicas.assignments_ready.notified() => Event::Assignments,
+            () = shared.replicas.beat_soon.notified() => Event::Beat,
+            () = shared.replicas.assignments_ready() => Event::Assignments,
         }
     }
 
@@ -282,15 +286,61 @@ impl Driver {
             broker_epoch: epoch,
             directories: group(&assignments),
         };
-        let outcome = self.start.forwarder.send(&request).await;
-        match outcome.map(|response| ErrorCode::from_code(response.error_code)) {
-            Ok(Some(ErrorCode::None)) => {}
-            other => {
-                tracing::warn!(?other, "directories were not assigned, trying again");
-                shared.replicas.return_assignments(assignments);
+        let refused = match self.start.forwarder.send(&request).await {
+            Ok(response) if response.error_code == 0 => {
+                let codes = answers(&response);
+                let code = |one: &Assignment| codes.get(one).copied().unwrap_or_default();
+                let (accepted, refused): (Vec<_>, Vec<_>) =
+                    assignments.into_iter().partition(|one| code(one) == 0);
+                shared.replicas.assigned(&accepted);
+                // A replica that the controller does not know is gone, or about to be.
+                refused.into_iter().filter(|one| may_succeed(code(one))).collect()
+            }
+            Ok(response) => {
+                let code = ErrorCode::from_code(response.error_code);
+                tracing::warn!(?code, "directories were not assigned, trying again");
+                assignments
+            }
+            Err(error) => {
+                tracing::warn!(%error, "directories were not assigned, trying again");
+                assignments
+            }
+        };
+        if !refused.is_empty() {
+            tokio::time::sleep(BACKOFF_MAX).await;
+            shared.replicas.return_assignments(refused);
+        }
+    }
+}
+
+/// Error codes by replica and directory.
+fn answers(response: &AssignReplicasToDirsResponse) -> BTreeMap<Assignment, i16> {
+    let mut codes = BTreeMap::new();
+    for directory in &response.directories {
+        for topic in &directory.topics {
+            for partition in &topic.partitions {
+                let Some(index) = PartitionIndex::from_wire(partition.partition_index) else {
+                    continue;
+                };
+                let one = Assignment {
+                    directory: DirectoryId(directory.id),
+                    topic: TopicId(topic.topic_id),
+                    partition: index,
+                };
+                codes.insert(one, partition.error_code);
             }
         }
     }
+    codes
+}
+
+fn may_succeed(code: i16) -> bool {
+    let gone = [
+        ErrorCode::UnknownTopicId,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::NotLeaderOrFollower,
+    ];
+    !gone.iter().any(|gone| gone.code() == code)
 }
 
 fn group(assignments: &[Assignment]) -> Vec<DirectoryData> {

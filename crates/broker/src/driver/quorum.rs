@@ -512,11 +512,13 @@ impl Driver {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(%error, source, "{what} failed; the process ends");
             // What is on disk is unknown, so no destructor may act on what memory believes.
-            std::process::abort();
+            std::process::exit(DISK_FAILED);
         }
     }
 }
 
+/// Exit code of a process whose metadata directory has failed; `docs/exit-codes.md` names it.
+const DISK_FAILED: i32 = 1;
 // Commands that share one batch at the most.
 const COMMANDS_AT_ONCE: usize = 1_000;
 

@@ -29,7 +29,7 @@ use crate::driver::quorum::{MetadataDisk, Retention};
 use crate::fetch_session::FetchSessionCache;
 use crate::forward::Forwarder;
 use crate::partitions::Partitions;
-use crate::replicas::{OpenedDirectory, Replicas};
+use crate::replicas::{Found, OpenedDirectory, Replicas};
 use crate::shared::{Identity, Shared};
 use crate::storage::{self, StorageError};
 use crate::telemetry::Telemetry;
@@ -221,12 +221,18 @@ pub(super) fn share(
     identity: Identity,
     layers: Layers,
     config: &BrokerConfig,
-    directories: Vec<OpenedDirectory>,
+    mut directories: Vec<OpenedDirectory>,
+    mut failed: Vec<(String, std::io::Error)>,
 ) -> Result<Shared, StartError> {
-    let is_data = |directory: &OpenedDirectory| {
-        config.dirs.log_dirs.iter().any(|path| Path::new(path) == directory.log.path())
-    };
-    let (data, mut rest): (Vec<_>, Vec<_>) = directories.into_iter().partition(is_data);
+    let mut data: Vec<Found> = Vec::new();
+    for path in &config.dirs.log_dirs {
+        let is_here = |opened: &OpenedDirectory| opened.log.path() == Path::new(path);
+        if let Some(at) = directories.iter().position(is_here) {
+            data.push((path.clone(), Ok(directories.swap_remove(at))));
+        } else if let Some(at) = failed.iter().position(|(other, _)| other == path) {
+            data.push((path.clone(), Err(failed.swap_remove(at).1)));
+        }
+    }
     let replicas =
         Replicas::open(data, &config.dirs.cordoned_log_dirs).map_err(StorageError::from)?;
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(usize::MAX);
@@ -237,6 +243,7 @@ pub(super) fn share(
         config: ArcSwap::from_pointee(config.clone()),
         image: ArcSwap::from_pointee(ClusterImage::new()),
         partitions: Partitions::default(),
+        fatal: watch::channel(None).0,
         replicas,
         sessions: Mutex::new(FetchSessionCache::new(slots, SESSION_EVICTION)),
         telemetry: Telemetry::new(ottla_metrics::Registry::default()),
@@ -249,7 +256,7 @@ pub(super) fn share(
         producer_ids: ProducerIds::default(),
         published: OnceLock::new(),
         lifecycle: OnceLock::new(),
-        metadata_directory: rest.pop(),
+        metadata_directory: directories.pop(),
     })
 }
 

@@ -60,7 +60,7 @@ impl Partition {
             Seek::MaxTimestamp => log.max_timestamp_offset(),
             Seek::Timestamp(time) => log.offset_for_timestamp(Timestamp(time)),
         };
-        let found = found.map_err(|error| error_code::read_error(&error))?;
+        let found = found.map_err(|error| self.note_failed_read(&error))?;
         // What is not committed yet has not happened for a consumer.
         let found = found.filter(|found| found.offset < upper);
         Ok(found.map(|found| Position {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_log::{DeletedFiles, FsStorage};
-use ottla_types::{Offset, Uuid, WallTime};
+use ottla_types::{MonoTime, Offset, Uuid, WallTime};
 
 use super::{Durability, Partition, PartitionConfig, Role};
 use crate::replicas::FsLog;
@@ -51,18 +51,35 @@ impl Partition {
         if let Some(log) = &mut state.log {
             log.set_config(config.log.clone());
         }
-        let durability = config.durability;
+        let committed = state.log.as_ref().map(|log| config.committed(log));
         self.config.store(Arc::new(config));
-        match durability {
-            Durability::Os => {
-                if let Some(end) = state.log.as_ref().map(FsLog::end_offset) {
-                    self.raise_high_watermark(&mut state, end);
-                }
-            }
-            Durability::Fsync => {
-                drop(state);
-                self.request_flush();
-            }
+        if let Some(committed) = committed {
+            self.raise_high_watermark(&mut state, committed);
+        }
+        drop(state);
+        if self.flushes_at_once() {
+            self.sync_soon();
+        }
+    }
+
+    // Whether records that are not synced wait for it.
+    fn flushes_at_once(&self) -> bool {
+        let config = self.config.load();
+        let due = |log: &FsLog| config.must_flush(log);
+        config.durability == Durability::Fsync || self.state.lock().log.as_ref().is_some_and(due)
+    }
+
+    /// Asks for a sync of records that `flush.ms` leaves unsynced no longer.
+    pub(crate) fn sync_if_old(self: &Arc<Self>, now: MonoTime) {
+        let Some(age) = self.config.load().flush_age else { return };
+        let mut state = self.state.lock();
+        let Some(log) = state.log.as_ref().filter(|log| !log.is_failed()) else { return };
+        if log.flushed_to() == log.end_offset() {
+            state.clean_at = now;
+        } else if age <= now.since(state.clean_at) {
+            state.clean_at = now;
+            drop(state);
+            self.request_flush();
         }
     }
 
@@ -73,7 +90,7 @@ impl Partition {
         let log = state.log.as_mut().filter(|log| !log.is_failed())?;
         log.expire_producers(now);
         log.delete_expired(now, high_watermark).unwrap_or_else(|error| {
-            tracing::error!(partition = %self.topic_partition, %error, "retention failed");
+            self.note_failure(&error);
             None
         })
     }
@@ -137,6 +154,7 @@ impl Partition {
         match log.close() {
             Ok(()) => true,
             Err(error) => {
+                drop(state);
                 tracing::error!(partition = %self.topic_partition, %error, "cannot close the log");
                 false
             }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use ottla_log::{Checkpoint, Storage as _};
+use ottla_log::{Checkpoint, DirectoryError, Offsets, Storage as _};
 use ottla_types::{MonoTime, Offset, TopicPartition};
 
-use super::{Replicas, Trash};
+use super::{DataDir, Replicas, Trash, is_full};
 use crate::shared::Shared;
 
 /// When each of the regular tasks is due.
@@ -44,6 +45,9 @@ impl Replicas {
         if schedule.high_watermarks <= now {
             let interval = config.replication.high_watermark_checkpoint_interval;
             schedule.high_watermarks = now.after(interval);
+        }
+        for partition in shared.partitions.all() {
+            partition.sync_if_old(now);
         }
         self.empty_trash(now);
     }
@@ -111,13 +115,44 @@ impl Replicas {
                 offsets.insert(partition.topic_partition().clone(), offset);
             }
         }
-        for (dir, offsets) in self.dirs.iter().zip(offsets) {
-            // Before the first image the files on disk know more than we do.
-            if dir.is_offline() || dir.left.lock().is_some() {
-                continue;
+        if which == Checkpoint::RecoveryPoints {
+            for (place, partition, point) in self.move_recovery_points() {
+                if let Some(offsets) = offsets.get_mut(place) {
+                    offsets.insert(partition, point);
+                }
             }
-            if let Err(error) = dir.log.write_checkpoint(which, &offsets) {
-                tracing::error!(dir = dir.path, %error, "cannot write a checkpoint");
+        }
+        for (dir, offsets) in self.dirs.iter().zip(offsets) {
+            dir.write_checkpoint(which, offsets);
+        }
+    }
+}
+
+impl DataDir {
+    /// Writes a checkpoint, unless that is what is on disk.
+    fn write_checkpoint(&self, which: Checkpoint, offsets: Offsets) {
+        // Before the first image the files on disk know more than we do.
+        let Some(log) = self.online().filter(|_| self.left.lock().is_none()) else { return };
+        let mut written = self.written.lock();
+        if written.iter().any(|(known, on_disk)| *known == which && *on_disk == offsets) {
+            return;
+        }
+        written.retain(|(known, _)| *known != which);
+        match log.write_checkpoint(which, &offsets) {
+            Ok(()) => {
+                written.push((which, offsets));
+                if self.unwritable.swap(false, Ordering::AcqRel) {
+                    tracing::info!(dir = self.path, "checkpoints are written again");
+                }
+            }
+            Err(DirectoryError::Disk { source, .. }) if !is_full(&source) => {
+                self.handle.report(&source);
+            }
+            // A full disk: said once, and tried again.
+            Err(error) => {
+                if !self.unwritable.swap(true, Ordering::AcqRel) {
+                    tracing::error!(dir = self.path, %error, "cannot write a checkpoint");
+                }
             }
         }
     }

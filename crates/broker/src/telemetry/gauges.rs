@@ -52,8 +52,14 @@ fn replicas(shared: &Arc<Shared>) {
         });
     }
     computed(shared, &names::OFFLINE_LOG_DIRECTORIES, &[], |s| {
-        count(s.replicas.offline_directories().len())
+        count(s.replicas.offline_directory_count())
     });
+    for path in shared.replicas.paths() {
+        let theirs = path.to_owned();
+        computed(shared, &names::LOG_DIRECTORY_OFFLINE, &[("logDirectory", path)], move |s| {
+            f64::from(u8::from(s.replicas.is_path_offline(&theirs)))
+        });
+    }
     let purgatory = [("delayedOperation", "Produce")];
     computed(shared, &names::PURGATORY_SIZE, &purgatory, |s| sum(s, |f| f.waiting_produce));
     let purgatory = [("delayedOperation", "Fetch")];

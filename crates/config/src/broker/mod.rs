@@ -210,6 +210,8 @@ pub struct ReplicationConfig {
     pub fetch_bytes_max: u64,
     /// Bytes that a follower asks for in one answer.
     pub fetch_response_bytes_max: u64,
+    /// Bytes a second that are moved between log directories.
+    pub alter_dirs_bytes_per_second: u64,
 }
 
 /// How Fetch is answered.
@@ -440,6 +442,7 @@ impl ReplicationConfig {
             fetch_bytes_min: r.bytes("replica.fetch.min.bytes"),
             fetch_bytes_max: r.bytes("replica.fetch.max.bytes"),
             fetch_response_bytes_max: r.bytes("replica.fetch.response.max.bytes"),
+            alter_dirs_bytes_per_second: r.bytes("replica.alter.log.dirs.io.max.bytes.per.second"),
         }
     }
 }

@@ -13,15 +13,13 @@ pub(super) const KEYS: &[Key] = &[
     list("log.dirs").null().list(&[], false).high()
         .doc("Data directories, separated by commas."),
     list("cordoned.log.dirs").or("").list(&[], true).per_broker()
-        .not_yet("cordoned directories (KIP-1066)")
         .doc("Data directories that get no new partitions; * means all."),
     long("log.dir.failure.timeout.ms").or("30000").at_least(1).low()
-        .not_yet("moving leadership away from a failed directory")
         .doc("How long a broker tries to report a failed data directory before it stops."),
     int("num.recovery.threads.per.data.dir").or("2").at_least(1).high().cluster_wide()
         .doc("Threads for each data directory that recover partitions at start."),
     int("num.replica.alter.log.dirs.threads").null().high()
-        .not_yet("moving replicas between directories in the background")
+        .meaningless("one thread moves all replicas in turn; replica.alter.log.dirs.io.max.bytes.per.second bounds it")
         .doc("Threads that move replicas between data directories; one for each directory when unset."),
     boolean("auto.create.topics.enable").or("true").high()
         .doc("Create a topic when a client asks for one that does not exist."),

@@ -25,6 +25,5 @@ pub(super) const DYNAMIC_ONLY: &[Key] = &[
         .not_yet("enforcement of quotas")
         .doc("Bytes a second that throttled replicas of this follower may fetch."),
     long("replica.alter.log.dirs.io.max.bytes.per.second").or("9223372036854775807").at_least(0).cluster_wide()
-        .not_yet("enforcement of quotas")
         .doc("Bytes a second that may be moved between data directories."),
 ];

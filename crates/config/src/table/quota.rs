@@ -18,10 +18,10 @@ pub(super) const KEYS: &[Key] = &[
         .not_yet("enforcement of quotas")
         .doc("Length of one sample of replication quotas."),
     int("alter.log.dirs.replication.quota.window.num").or("11").at_least(1).low()
-        .not_yet("enforcement of quotas")
+        .meaningless("moves are throttled evenly, without samples")
         .doc("Samples kept for the quota on moves between directories."),
     int("alter.log.dirs.replication.quota.window.size.seconds").or("1").at_least(1).low()
-        .not_yet("enforcement of quotas")
+        .meaningless("moves are throttled evenly, without samples")
         .doc("Length of one sample of the quota on moves between directories."),
     int("controller.quota.window.num").or("11").at_least(1).low().not_yet("enforcement of quotas")
         .doc("Samples kept for quotas on topic and partition changes."),

@@ -71,7 +71,7 @@ pub(super) struct Range<F> {
     pub(super) position: u64,
     pub(super) len: usize,
     first_offset: Offset,
-    next_offset: Offset,
+    pub(super) next_offset: Offset,
 }
 
 impl<S: Storage> PartitionLog<S> {

@@ -35,7 +35,7 @@ pub enum RelocateError {
 /// A log on its way to another directory.
 #[derive(Debug)]
 pub struct Relocation<S: Storage> {
-    future: PartitionLog<S>,
+    future: Box<PartitionLog<S>>,
 }
 
 /// Records to copy, named under the log's lock and read without it.
@@ -43,6 +43,7 @@ pub struct Relocation<S: Storage> {
 pub struct CopyJob<S: Storage> {
     range: Option<Range<S::File>>,
     start: Offset,
+    reaches_end: bool,
 }
 
 impl<S: Storage> CopyJob<S> {
@@ -54,6 +55,11 @@ impl<S: Storage> CopyJob<S> {
     /// Bytes that will be read.
     pub fn len(&self) -> usize {
         self.range.as_ref().map_or(0, |range| range.len)
+    }
+
+    /// Whether nothing was left behind it when it was made.
+    pub fn reaches_end(&self) -> bool {
+        self.reaches_end
     }
 
     /// Reads the records.
@@ -85,7 +91,8 @@ impl<S: Storage> Relocation<S> {
         let (partition, id) = (source.partition.clone(), source.topic_id);
         let config = Arc::clone(&source.config);
         let future = PartitionLog::create_in(storage, dir, partition, id, start, config, now);
-        Ok(Self { future: future.map_err(|error| open_failed(error, RelocateError::Target))? })
+        let future = future.map_err(|error| open_failed(error, RelocateError::Target))?;
+        Ok(Self { future: Box::new(future) })
     }
 
     /// Goes on with what an earlier run left, cut back to where its epochs say that both logs are
@@ -108,7 +115,7 @@ impl<S: Storage> Relocation<S> {
                 break;
             }
         }
-        Ok(Self { future })
+        Ok(Self { future: Box::new(future) })
     }
 
     /// The log that is being filled.
@@ -118,7 +125,7 @@ impl<S: Storage> Relocation<S> {
 
     /// The same, to be given up.
     pub fn into_future(self) -> PartitionLog<S> {
-        self.future
+        *self.future
     }
 
     /// Names what comes next, at most `max_bytes` but always a whole batch; called under the
@@ -141,7 +148,9 @@ impl<S: Storage> Relocation<S> {
             }
         }
         let range = source.plan(self.future.end.max(source.log_start), max_bytes, source.end, true);
-        Ok(CopyJob { range: range.map_err(from_source)?, start: source.log_start })
+        let range = range.map_err(from_source)?;
+        let reaches_end = range.as_ref().is_none_or(|range| source.end <= range.next_offset);
+        Ok(CopyJob { range, start: source.log_start, reaches_end })
     }
 
     /// Appends what a job has read.
@@ -229,7 +238,7 @@ impl<S: Storage> Relocation<S> {
             return Err(RelocateError::Target(LogError::Disk(error)));
         }
         self.future.home.dir = target;
-        std::mem::swap(&mut self.future, source);
+        std::mem::swap(&mut *self.future, source);
         // Its directory has another name; nothing may be written there any more.
         self.future.failed = true;
         Ok(deleted)

@@ -13,8 +13,8 @@ use ottla_testkit::Folder;
 use ottla_types::{LeaderEpoch, Offset, TopicName, TopicPartition, Uuid};
 
 use super::*;
-use crate::flusher::Flusher;
 use crate::partition::{Durability, PartitionConfig, Role};
+use crate::replicas::Directory;
 
 const INDEX: PartitionIndex = PartitionIndex(3);
 
@@ -31,21 +31,24 @@ fn with_partition<F: Future<Output = ()>>(
     let (storage, now) = (Arc::new(FsStorage), clock.wall());
     let log =
         PartitionLog::create(storage, folder.path(), name, id, Offset::ZERO, config.clone(), now);
-    let flusher = Arc::new(Flusher::start("test").unwrap());
+    let path = folder.path().display().to_string();
+    let directory = Arc::new(Directory::start(0, path, Arc::default()).unwrap());
     let config = PartitionConfig {
         log: config,
         durability,
         min_insync_replicas: 1,
         file_delete_delay: Duration::ZERO,
+        flush_messages: None,
+        flush_age: None,
     };
     let role = Role::Leader { epoch: LeaderEpoch(0), isr: 1 };
-    let partition = Arc::new(Partition::new(log.unwrap(), 0, flusher.clone(), config, role));
+    let partition = Arc::new(Partition::new(log.unwrap(), directory.clone(), config, role));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let test = test(coordinator(clock), partition);
         tokio::time::timeout(Duration::from_secs(60), test).await.unwrap();
     });
-    flusher.close();
+    directory.close();
 }
 
 fn coordinator(clock: Clock) -> GroupHandle {
