@@ -27,6 +27,6 @@ pub use image::{
     ApplyError, BrokerRegistration, Changed, ClusterImage, ConfigKind, ConfigResource,
     ControllerRegistration, Endpoint, ImageDelta, ImageHash, KeptKey, LeaderRecovery,
     PartitionDelta, PartitionState, PartitionView, QuotaEntity, ReplicaProblem, SecurityProtocol,
-    TopicImage,
+    SnapshotLoader, TopicImage,
 };
 pub use record::Record;

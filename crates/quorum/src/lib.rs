@@ -68,7 +68,7 @@ pub use open::{Disk, LogEnds, OpenError, choose_snapshots};
 pub use peer::{MAX_PEER_MESSAGE, PeerEntry, PeerError, PeerId, PeerMessage, PeerSnapshot};
 pub use quorum::Quorum;
 pub use quorum_state::{QuorumState, QuorumStateError};
-pub use snapshot::{Snapshot, SnapshotBuilder, SnapshotError, SnapshotId};
+pub use snapshot::{Snapshot, SnapshotBuilder, SnapshotError, SnapshotId, SnapshotReader};
 pub use state_file::{LogPoint, StateFile, StateFileError};
 pub use voters::{Endpoint, KRaftVersion, Voter, VoterSet};
 pub use wal::{WAL_HEADER_LEN, WalContents, WalError, read_wal, read_wal_append};

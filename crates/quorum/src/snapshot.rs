@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use ottla_record::{Batch, BatchBuilder, Batches, BuildError, Compression};
 use ottla_types::{LeaderEpoch, Offset, Timestamp, WallTime};
 
-use crate::control::{Control, ControlBatch, ControlError, ControlState, read_control};
+use crate::control::{Control, ControlBatch, ControlError, ControlState};
 use crate::voters::KRaftVersion;
 
 /// Names a snapshot: it covers the log up to `end`, whose last batch is of `epoch`.
@@ -50,7 +50,7 @@ impl fmt::Display for SnapshotId {
     }
 }
 
-/// Writes a snapshot into memory.
+/// Writes a snapshot; who writes a large one takes its bytes away piece by piece.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     id: SnapshotId,
@@ -97,17 +97,22 @@ impl SnapshotBuilder {
         Ok(())
     }
 
-    /// Bytes so far.
+    /// Bytes that were not taken away yet.
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Never: a snapshot begins with its header.
+    /// Whether all bytes so far were taken away.
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// Ends the snapshot and returns the file's bytes.
+    /// Takes the bytes so far away; they come before all others.
+    pub fn take(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+
+    /// Ends the snapshot and returns the rest of the file's bytes.
     pub fn finish(mut self) -> Bytes {
         let mut footer = ControlBatch::new(self.next, self.id.epoch, self.now);
         footer.push_snapshot_footer();
@@ -156,44 +161,91 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Reads a snapshot.
+    /// Reads a snapshot that is in memory as a whole.
     ///
     /// # Errors
     /// It is damaged or incomplete.
     pub fn read(id: SnapshotId, bytes: Bytes) -> Result<Self, SnapshotError> {
-        let mut header = None;
-        let mut complete = false;
-        let mut control = ControlState::default();
+        let mut reader = SnapshotReader::new(id);
         let mut batches = Vec::new();
         let mut walk = Batches::new(bytes);
-        for (number, batch) in walk.by_ref().enumerate() {
-            let at = |source| SnapshotError::Batch { number, source };
-            let batch = batch.map_err(|error| at(error.into()))?;
-            let batch = Batch::parse_checked(batch.into_bytes()).map_err(|e| at(e.into()))?;
-            control.observe(&batch).map_err(at)?;
-            for (_, record) in read_control(&batch).map_err(at)? {
-                match record {
-                    Control::SnapshotHeader { last_timestamp } if number == 0 => {
-                        header = Some(last_timestamp);
-                    }
-                    Control::SnapshotFooter => complete = true,
-                    _ => {}
+        for batch in walk.by_ref() {
+            batches.extend(reader.batch(batch.map_err(|error| reader.damaged(error.into()))?)?);
+        }
+        if !walk.rest().is_empty() {
+            return Err(SnapshotError::NoFooter);
+        }
+        let (last_timestamp, control) = reader.finish()?;
+        Ok(Self { last_timestamp, control, batches })
+    }
+}
+
+/// Reads a snapshot batch by batch, so that nobody needs all of it at once.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    id: SnapshotId,
+    number: usize,
+    last_timestamp: Option<Timestamp>,
+    control: ControlState,
+    complete: bool,
+}
+
+impl SnapshotReader {
+    /// Begins.
+    pub fn new(id: SnapshotId) -> Self {
+        let control = ControlState::default();
+        Self { id, number: 0, last_timestamp: None, control, complete: false }
+    }
+
+    /// Takes the next batch; gives it back if it holds records.
+    ///
+    /// # Errors
+    /// The batch is damaged, does not belong there, or follows the footer.
+    pub fn batch(&mut self, batch: Batch) -> Result<Option<Batch>, SnapshotError> {
+        let batch = Batch::parse_checked(batch.into_bytes());
+        let batch = batch.map_err(|error| self.damaged(error.into()))?;
+        if self.complete {
+            return Err(SnapshotError::NoFooter);
+        }
+        let controls = self.control.observe(&batch);
+        for (_, record) in controls.map_err(|error| self.damaged(error))? {
+            match record {
+                Control::SnapshotHeader { last_timestamp } if self.number == 0 => {
+                    self.last_timestamp = Some(last_timestamp);
                 }
-            }
-            if header.is_none() {
-                return Err(SnapshotError::NoHeader);
-            }
-            if !batch.header().attributes.is_control() {
-                batches.push(batch);
+                Control::SnapshotFooter => self.complete = true,
+                _ => {}
             }
         }
-        let last_timestamp = header.ok_or(SnapshotError::NoHeader)?;
-        if !complete || !walk.rest().is_empty() {
+        if self.last_timestamp.is_none() {
+            return Err(SnapshotError::NoHeader);
+        }
+        self.number += 1;
+        Ok(Some(batch).filter(|batch| !batch.header().attributes.is_control()))
+    }
+
+    /// What is said of a batch that cannot even be handed in.
+    pub fn damaged(&self, source: ControlError) -> SnapshotError {
+        SnapshotError::Batch { number: self.number, source }
+    }
+
+    /// Append time of the newest record that the snapshot covers, once its header was read.
+    pub fn last_timestamp(&self) -> Option<Timestamp> {
+        self.last_timestamp
+    }
+
+    /// Ends: what [`Snapshot::last_timestamp`] and [`Snapshot::control`] are.
+    ///
+    /// # Errors
+    /// The snapshot does not end here.
+    pub fn finish(mut self) -> Result<(Timestamp, ControlState), SnapshotError> {
+        let last_timestamp = self.last_timestamp.ok_or(SnapshotError::NoHeader)?;
+        if !self.complete {
             return Err(SnapshotError::NoFooter);
         }
         // Voters of the bootstrap checkpoint are not in the log yet.
-        control.in_log &= id != SnapshotId::BOOTSTRAP;
-        Ok(Self { last_timestamp, control, batches })
+        self.control.in_log &= self.id != SnapshotId::BOOTSTRAP;
+        Ok((last_timestamp, self.control))
     }
 }
 
@@ -244,6 +296,26 @@ mod tests {
             let offsets: Vec<_> = read.batches.iter().map(offsets).collect();
             assert_eq!(offsets, [(first, 2), (first + 2, 1)]);
         }
+    }
+
+    #[test]
+    fn bytes_that_are_taken_away_are_the_same() {
+        let now = WallTime::from_millis(1_700_000_000_000);
+        let mut builder = SnapshotBuilder::new(id(), now, Timestamp(77), &dynamic());
+        let mut pieces = vec![builder.take()];
+        assert!(builder.is_empty());
+        builder.push([b"one".as_slice(), b"two"]).unwrap();
+        pieces.push(builder.take());
+        builder.push([b"three".as_slice()]).unwrap();
+        pieces.push(builder.finish());
+        assert_eq!(pieces.concat(), snapshot(&dynamic()));
+    }
+
+    #[test]
+    fn nothing_follows_the_footer() {
+        let whole = snapshot(&dynamic());
+        let twice = [whole.clone(), whole].concat();
+        assert!(matches!(Snapshot::read(id(), twice.into()), Err(SnapshotError::NoFooter)));
     }
 
     #[test]

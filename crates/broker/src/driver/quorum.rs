@@ -33,7 +33,7 @@ use crate::replicas::FsLog;
 
 mod disk;
 
-pub(crate) use disk::{MetadataDisk, MetadataDiskError, Retention};
+pub(crate) use disk::{MetadataDisk, MetadataDiskError, Retention, read_snapshot_part};
 
 /// What the quorum looks like from outside, swapped whole.
 #[derive(Clone, Debug)]

@@ -28,6 +28,7 @@ pub use delta::{Changed, ImageDelta, PartitionDelta};
 pub use error::ApplyError;
 pub use hash::ImageHash;
 pub use resource::{ConfigKind, ConfigResource, QuotaEntity};
+pub use snapshot::SnapshotLoader;
 pub use topic::{LeaderRecovery, PartitionState, TopicImage};
 pub use view::{PartitionView, ReplicaProblem};
 

@@ -15,6 +15,34 @@ use crate::generated::{
 };
 use crate::record::Record;
 
+/// Reads a snapshot record by record.
+#[derive(Debug)]
+pub struct SnapshotLoader {
+    image: ClusterImage,
+    end: Offset,
+    epoch: LeaderEpoch,
+}
+
+impl SnapshotLoader {
+    /// Begins with the snapshot that covers the log below `end`, whose last batch is of `epoch`.
+    pub fn new(end: Offset, epoch: LeaderEpoch) -> Self {
+        Self { image: ClusterImage::new(), end, epoch }
+    }
+
+    /// Takes the next record.
+    pub fn add(&mut self, record: &Record) -> Result<(), ApplyError> {
+        // Kafka counts a broker of a snapshot as registered at the last offset that it covers.
+        let last = Offset(self.end.0.saturating_sub(1));
+        self.image.apply(record.message(), last)
+    }
+
+    /// The image, after the last record.
+    pub fn finish(mut self) -> ClusterImage {
+        self.image.advance(self.end, self.epoch);
+        self.image
+    }
+}
+
 impl ClusterImage {
     /// Hands every record of a snapshot of the stable image to `write`. Before the bootstrap
     /// records there is nothing to write.
@@ -62,14 +90,11 @@ impl ClusterImage {
         end: Offset,
         epoch: LeaderEpoch,
     ) -> Result<Self, ApplyError> {
-        let mut image = Self::new();
-        // Kafka counts a broker of a snapshot as registered at the last offset that it covers.
-        let last = Offset(end.0.saturating_sub(1));
+        let mut loader = SnapshotLoader::new(end, epoch);
         for record in records {
-            image.apply(record.message(), last)?;
+            loader.add(record)?;
         }
-        image.advance(end, epoch);
-        Ok(image)
+        Ok(loader.finish())
     }
 
     fn write_features(&self, write: &mut impl FnMut(Record)) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_codec::{RecordData, Str};
-use ottla_log::{FsStorage, Storage as _};
 use ottla_protocol::fetch_request::{FetchPartition, FetchRequest};
 use ottla_protocol::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
@@ -26,7 +25,7 @@ use ottla_types::{DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, Uuid};
 use super::leader_endpoint;
 use crate::dispatch::{Reply, RequestContext};
 use crate::driver::QuorumHandle;
-use crate::driver::quorum::Status;
+use crate::driver::quorum::{Status, read_snapshot_part};
 use crate::replicas::{FsLog, METADATA_TOPIC};
 use crate::shared::Shared;
 
@@ -325,27 +324,19 @@ fn read_snapshot(quorum: &QuorumHandle, asked: &Asked, limit: u64) -> PartitionS
     answer
 }
 
-fn read_part(
-    quorum: &QuorumHandle,
-    asked: &Asked,
-    limit: u64,
-) -> Result<(usize, Bytes), ErrorCode> {
+fn read_part(quorum: &QuorumHandle, asked: &Asked, limit: u64) -> Result<(u64, Bytes), ErrorCode> {
     let end = Offset::from_wire(asked.snapshot_id.end_offset);
     let epoch = LeaderEpoch::from_wire(asked.snapshot_id.epoch);
     let id = end.zip(epoch).map(|(end, epoch)| SnapshotId { end, epoch });
     // The bootstrap checkpoint is nobody's but its own node's.
     let id = id.filter(|id| *id != SnapshotId::BOOTSTRAP).ok_or(ErrorCode::SnapshotNotFound)?;
-    let path = quorum.directory().join(id.file_name());
-    let content = FsStorage
-        .read_small(&path)
+    let position = u64::try_from(asked.position).map_err(|_| ErrorCode::PositionOutOfRange)?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (size, part) = read_snapshot_part(quorum.directory(), id, position, most)
         .map_err(|_| ErrorCode::KafkaStorageError)?
         .ok_or(ErrorCode::SnapshotNotFound)?;
-    let whole = Bytes::from(content);
-    let from = usize::try_from(asked.position).map_err(|_| ErrorCode::PositionOutOfRange)?;
-    if from >= whole.len() {
+    if position >= size {
         return Err(ErrorCode::PositionOutOfRange);
     }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let to = whole.len().min(from.saturating_add(limit));
-    Ok((whole.len(), whole.slice(from..to)))
+    Ok((size, part))
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::storage::DirEntry;
 use ottla_log::{
     AppendError, FsStorage, LogConfig, LogError, OpenError, OpenInfo, PartitionLog, ReadError,
     Storage, StorageFile, UnrecoveredLog,
@@ -16,8 +15,8 @@ use ottla_log::{
 use ottla_metadata::controller::SnapshotTrigger;
 use ottla_metadata::{ApplyError, ClusterImage, Record};
 use ottla_quorum::{
-    Committed, ControlError, ControlState, Disk, FileWrite, LogEnds, Now, Persist, Snapshot,
-    SnapshotBuilder, SnapshotError, SnapshotId,
+    Committed, ControlError, ControlState, Disk, FileWrite, LogEnds, Now, Persist, SnapshotBuilder,
+    SnapshotError, SnapshotId,
 };
 use ottla_record::{Batch, BatchError, Batches, DecompressLimits};
 use ottla_types::{
@@ -28,14 +27,13 @@ use parking_lot::Mutex;
 use crate::replicas::{FsLog, METADATA_TOPIC};
 
 mod retention;
+mod snapshot;
 
 pub(crate) use retention::Retention;
 
 const WAL_FILE: &str = "ottla-quorum.wal";
 const STATE_FILE: &str = "ottla-quorum.state";
 const QUORUM_STATE_FILE: &str = "quorum-state";
-/// Records in one batch of a snapshot.
-const SNAPSHOT_BATCH: usize = 1_000;
 /// Bytes of the log that are replayed at a time.
 const REPLAY_BYTES: usize = 4 << 20;
 
@@ -125,15 +123,16 @@ impl MetadataDisk {
             quorum_state: small(&storage, &directory.join(QUORUM_STATE_FILE))?,
             ..Default::default()
         };
-        let all = snapshots(&storage, &directory)?;
+        snapshot::delete_unfinished(&storage, &directory)?;
+        let all = snapshot::list(&storage, &directory)?;
         let newest = all.last().map(|(id, _)| *id);
         let mut image = ClusterImage::new();
         let mut last_timestamp = Timestamp::NONE;
         if let Some(id) = newest {
-            let snapshot = read_snapshot(&storage, &directory, id)?;
-            disk.control = snapshot.control.clone();
-            last_timestamp = snapshot.last_timestamp;
-            image = snapshot_image(id, &snapshot)?;
+            let loaded = snapshot::load(&storage, &directory, id)?;
+            disk.control = loaded.control;
+            last_timestamp = loaded.last_timestamp;
+            image = loaded.image;
         }
         let start = newest.map_or(Offset::ZERO, |id| id.end);
         let mut log = open_log(&storage, root, &directory, clean, start, config, now.wall)?;
@@ -254,17 +253,10 @@ impl MetadataDisk {
         if self.image.in_transaction() || self.snapshot.is_some_and(|newest| id <= newest) {
             return Ok(None);
         }
-        let mut builder = SnapshotBuilder::new(id, now.wall, self.last_timestamp, control);
-        let mut values = Vec::new();
-        for record in self.image.snapshot() {
-            values.push(record.encode()?);
-        }
-        for chunk in values.chunks(SNAPSHOT_BATCH) {
-            builder.push(chunk.iter().map(AsRef::as_ref))?;
-        }
+        let builder = SnapshotBuilder::new(id, now.wall, self.last_timestamp, control);
         // After a crash a snapshot must not know more than the log.
         self.sync_log()?;
-        self.replace(&self.directory.join(id.file_name()), &builder.finish())?;
+        snapshot::write(&self.storage, &self.directory, id, builder, &self.image)?;
         self.snapshot = Some(id);
         self.oldest_snapshot.get_or_insert(id);
         self.trigger.written(now.mono);
@@ -273,12 +265,12 @@ impl MetadataDisk {
 
     /// Starts the metadata log anew behind a snapshot.
     pub(super) fn install(&mut self, id: SnapshotId) -> Result<(), MetadataDiskError> {
-        let snapshot = read_snapshot(&self.storage, &self.directory, id)?;
+        let loaded = snapshot::load(&self.storage, &self.directory, id)?;
         self.log.lock().truncate_fully(id.end, WallTime::default())?;
-        self.image = snapshot_image(id, &snapshot)?;
+        self.image = loaded.image;
         self.snapshot = Some(id);
         self.oldest_snapshot.get_or_insert(id);
-        self.last_timestamp = snapshot.last_timestamp;
+        self.last_timestamp = loaded.last_timestamp;
         Ok(())
     }
 
@@ -306,40 +298,6 @@ fn open_wal(
     let file = storage.open(path).map_err(|source| io_error(path, source))?;
     let len = StorageFile::len(&file).map_err(|source| io_error(path, source))?;
     Ok((file, len))
-}
-
-/// The complete snapshots and their sizes in bytes, oldest first.
-fn snapshots(
-    storage: &FsStorage,
-    directory: &Path,
-) -> Result<Vec<(SnapshotId, u64)>, MetadataDiskError> {
-    let entries = match storage.list(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(io_error(directory, source)),
-    };
-    let named = |entry: &DirEntry| Some((SnapshotId::from_file_name(&entry.name)?, entry.len));
-    let mut entries: Vec<_> = entries.iter().filter_map(named).collect();
-    entries.sort_unstable();
-    Ok(entries)
-}
-
-fn read_snapshot(
-    storage: &FsStorage,
-    directory: &Path,
-    id: SnapshotId,
-) -> Result<Snapshot, MetadataDiskError> {
-    let path = directory.join(id.file_name());
-    let bytes = small(storage, &path)?.unwrap_or_default();
-    Snapshot::read(id, bytes).map_err(|source| MetadataDiskError::Snapshot { id, source })
-}
-
-fn snapshot_image(id: SnapshotId, snapshot: &Snapshot) -> Result<ClusterImage, MetadataDiskError> {
-    let mut records = Vec::new();
-    for batch in &snapshot.batches {
-        records.extend(batch_records(batch)?);
-    }
-    Ok(ClusterImage::from_snapshot(&records, id.end, id.epoch)?)
 }
 
 fn open_log(
@@ -434,4 +392,22 @@ fn batch_records(batch: &Batch) -> Result<Vec<Record>, MetadataDiskError> {
                 .map_err(|source| MetadataDiskError::Record { at: record.offset, source })
         })
         .collect()
+}
+
+/// A part of a snapshot's file, and the size of the whole; `None` if nothing is there.
+pub(crate) fn read_snapshot_part(
+    directory: &Path,
+    id: SnapshotId,
+    position: u64,
+    most: usize,
+) -> io::Result<Option<(u64, Bytes)>> {
+    let file = match FsStorage.open(&directory.join(id.file_name())) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let size = StorageFile::len(&file)?;
+    let left = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
+    let part = snapshot::read_exact(&file, position, left.min(most))?;
+    Ok(Some((size, Bytes::from(part))))
 }

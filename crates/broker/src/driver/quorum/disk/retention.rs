@@ -10,7 +10,7 @@ use ottla_log::Storage as _;
 use ottla_quorum::SnapshotId;
 use ottla_types::{Timestamp, WallTime};
 
-use super::{MetadataDisk, MetadataDiskError, io_error, read_snapshot, snapshots};
+use super::{MetadataDisk, MetadataDiskError, io_error, snapshot};
 
 /// The limits; `None` sets none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +27,7 @@ impl MetadataDisk {
         &mut self,
         now: WallTime,
     ) -> Result<(), MetadataDiskError> {
-        let all = snapshots(&self.storage, &self.directory)?;
+        let all = snapshot::list(&self.storage, &self.directory)?;
         let mut total: u64 = all.iter().map(|(_, bytes)| bytes).sum();
         for pair in all.windows(2) {
             let [(oldest, bytes), (next, _)] = pair else { continue };
@@ -51,7 +51,7 @@ impl MetadataDisk {
 
     fn is_too_old(&self, id: SnapshotId, now: WallTime) -> Result<bool, MetadataDiskError> {
         let Some(age) = self.retention.age else { return Ok(false) };
-        let Timestamp(newest) = read_snapshot(&self.storage, &self.directory, id)?.last_timestamp;
+        let Timestamp(newest) = snapshot::last_timestamp(&self.storage, &self.directory, id)?;
         Ok(newest < now.minus(age).as_millis())
     }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn kept(disk: &MetadataDisk) -> (Vec<u64>, u64) {
-        let all = snapshots(&disk.storage, &disk.directory).unwrap();
+        let all = snapshot::list(&disk.storage, &disk.directory).unwrap();
         let start = disk.log.lock().log_start_offset();
         (all.iter().map(|(id, _)| id.end.0).collect(), start.0)
     }
