@@ -226,6 +226,7 @@ pub(crate) fn start(
         status,
         publish,
         tell_leader,
+        restarts: None,
         stopping: false,
     };
     let thread =
@@ -245,6 +246,8 @@ struct Driver {
     status: Arc<ArcSwap<Status>>,
     publish: watch::Sender<Offset>,
     tell_leader: watch::Sender<Option<NodeId>>,
+    /// Epoch in which the controller waits to begin again after a refused proposal.
+    restarts: Option<LeaderEpoch>,
     stopping: bool,
 }
 
@@ -392,16 +395,27 @@ impl Driver {
         }
     }
 
-    /// Throws the speculation away; while this node leads the controller begins again.
+    /// Throws the speculation away; while this node leads the controller begins again, once all
+    /// that is in the log is committed.
     fn restart_controller(&mut self) {
-        let Some(controller) = &mut self.controller else { return };
-        controller.resign();
-        if self.quorum.next_offset() == Some(self.disk.image.end()) {
-            self.activate(self.quorum.epoch());
+        if let Some(controller) = &mut self.controller {
+            controller.resign();
+            self.restarts = self.quorum.next_offset().map(|_| self.quorum.epoch());
+        }
+        self.begin_again();
+    }
+
+    fn begin_again(&mut self) {
+        let epoch = self.restarts.filter(|epoch| *epoch == self.quorum.epoch());
+        if let Some(epoch) = epoch
+            && self.quorum.next_offset() == Some(self.disk.image.end())
+        {
+            self.activate(epoch);
         }
     }
 
     fn activate(&mut self, epoch: LeaderEpoch) {
+        self.restarts = None;
         let Some(next_offset) = self.quorum.next_offset() else { return };
         let Some(controller) = &mut self.controller else { return };
         let Some(bootstrap) = self.bootstrap.clone() else { return };
@@ -438,6 +452,7 @@ impl Driver {
             Output::BecameLeader { epoch } => self.activate(epoch),
             Output::LostLeadership { epoch } => {
                 tracing::info!(%epoch, "this node no longer leads the metadata quorum");
+                self.restarts = None;
                 if let Some(controller) = &mut self.controller {
                     controller.resign();
                 }
@@ -482,6 +497,7 @@ impl Driver {
             let next = controller.next_offset().unwrap_or(committed.end);
             controller.committed(committed.end.min(next));
         }
+        self.begin_again();
         if self.disk.snapshot_due(self.clock.now()) {
             self.snapshot();
         }
