@@ -379,8 +379,10 @@ impl Partition {
     }
 
     fn raise_high_watermark(&self, state: &mut MutexGuard<'_, State>, to: Offset) {
+        // Nobody has confirmed what others in the ISR are said to have.
+        let shared = matches!(state.role, Role::Leader { isr, .. } if isr > 1);
         // A sync that began before a truncation may end after it and cover less.
-        if to <= state.high_watermark {
+        if shared || to <= state.high_watermark {
             return;
         }
         let end = state.log.as_ref().map_or(to, FsLog::end_offset);

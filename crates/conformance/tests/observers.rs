@@ -17,7 +17,8 @@ fn second_broker(of: &Node) -> Result<Node> {
     // More than one fetch for a snapshot.
     let options = NodeOptions::default()
         .with("node.id", "2")
-        .with("controller.quorum.fetch.snapshot.max.bytes", "4096");
+        .with("controller.quorum.fetch.snapshot.max.bytes", "4096")
+        .with("replica.lag.time.max.ms", "2000");
     let started = Node::start_broker(Kind::Kafka, of, options);
     started.with_context(|| of.tail())
 }
@@ -87,6 +88,27 @@ fn ours_lists_the_observer(node: &Node) -> Result<()> {
     Ok(())
 }
 
+/// Neither broker follows the other's partitions as a replica yet, and the ISR says so.
+fn replicas_are_in_sync_nowhere_else(driver: &mut Driver) -> Result<()> {
+    for (topic, replicas) in [("ours-first", json!([1, 2])), ("theirs-first", json!([2, 1]))] {
+        create(driver, topic, json!({"0": replicas}))?;
+        let generate = json!({"count": 100, "size": 100});
+        driver.call(&json!({"do": "produce", "topic": topic, "generate": generate}))?;
+        let mut seen = Value::Null;
+        wait_until("an ISR of one", SEEN_LIMIT, || {
+            let asked = json!({"do": "describeTopics", "topics": [topic]});
+            seen = driver.call(&asked).unwrap_or_default()[topic]["partitions"][0].take();
+            seen["isr"] == json!([replicas[0]])
+        })
+        .with_context(|| seen.to_string())?;
+        assert_eq!(seen["leader"], replicas[0], "{seen}");
+        let seen =
+            driver.call(&json!({"do": "consume", "topic": topic, "count": 100, "brief": true}))?;
+        assert_eq!(seen["count"], json!(100), "{topic}");
+    }
+    Ok(())
+}
+
 /// Everything that a broker under a controller does, on both nodes.
 fn works_together(ours: &mut Setup, theirs: &mut Driver, kafka: &Node) -> Result<()> {
     sees_both_brokers(theirs)?;
@@ -114,6 +136,7 @@ fn works_together(ours: &mut Setup, theirs: &mut Driver, kafka: &Node) -> Result
             configs["retention.ms"]["value"] == json!("70000")
         })
     })?;
+    replicas_are_in_sync_nowhere_else(theirs)?;
     is_listed_as_observer(&["--bootstrap-server", ours.node.bootstrap()])?;
     is_listed_as_observer(&["--bootstrap-server", kafka.bootstrap()])?;
     is_listed_as_observer(&["--bootstrap-controller", ours.node.controller()])?;

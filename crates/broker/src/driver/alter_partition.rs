@@ -1,19 +1,21 @@
-//! Tells the controller that partitions have recovered from an unclean election (KIP-966).
+//! Tells the controller what a leader knows of its partitions: that they have recovered from an
+//! unclean election (KIP-966), and that no other replica is in sync.
 //!
 //! A leader that was elected although it may lack data is marked as recovering. Once its log is
 //! open here there is nothing more that it could do, so it says so with AlterPartition, and the
-//! partition's ISR may grow again. Shrinking and growing the ISR belong to replication.
+//! partition's ISR may grow again. Replicas of other brokers leave the ISR at once: this broker
+//! does not look after followers, and must not count on them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_metadata::{ClusterImage, ImageDelta, LeaderRecovery, PartitionState};
+use ottla_metadata::{ImageDelta, LeaderRecovery, PartitionState};
 use ottla_protocol::alter_partition_request::{
     AlterPartitionRequest, BrokerState, PartitionData, TopicData,
 };
 use ottla_protocol::alter_partition_response::AlterPartitionResponse;
-use ottla_types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionIndex, TopicId};
+use ottla_types::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -28,7 +30,7 @@ const PARTITIONS_MAX: usize = 1_000;
 
 type Key = (TopicId, PartitionIndex);
 
-/// Partitions that this broker leads and that the metadata calls recovering.
+/// Partitions that this broker leads and that the metadata calls recovering, or in sync elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Recovering {
     partitions: Mutex<HashMap<Key, Arc<PartitionState>>>,
@@ -43,7 +45,8 @@ impl Recovering {
         for changed in &delta.partitions {
             let key = (changed.topic.id, changed.partition);
             let recovering = changed.state.new.as_ref().filter(|state| {
-                state.leader == Some(node) && state.recovery == LeaderRecovery::Recovering
+                let differs = state.recovery == LeaderRecovery::Recovering || state.isr != [node];
+                state.leader == Some(node) && differs
             });
             // A log that could not be opened has not recovered.
             let hosted = shared.partitions.find(Some(changed.topic.id), &changed.topic.name);
@@ -99,7 +102,7 @@ async fn run(shared: Arc<Shared>, forwarder: Forwarder) {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "recovered partitions could not be told");
+                tracing::debug!(%error, "the state of partitions could not be told");
                 shared.recovering.give_back(taken);
                 tokio::time::sleep(BACKOFF).await;
             }
@@ -124,18 +127,14 @@ async fn send(
 }
 
 fn request(shared: &Shared, taken: &[(Key, Arc<PartitionState>)]) -> AlterPartitionRequest {
-    let image = shared.image.load();
     let (own, own_epoch) = (shared.node_id(), shared.broker_epoch());
     let mut topics: Vec<TopicData> = Vec::new();
     for ((topic, partition), state) in taken {
-        let isr = state.isr.iter().map(|id| BrokerState {
-            broker_id: id.to_wire(),
-            broker_epoch: if *id == own { own_epoch } else { known_epoch(&image, *id) },
-        });
+        let alone = BrokerState { broker_id: own.to_wire(), broker_epoch: own_epoch };
         let data = PartitionData {
             partition_index: partition.to_wire(),
             leader_epoch: LeaderEpoch::to_wire(state.leader_epoch),
-            new_isr_with_epochs: isr.collect(),
+            new_isr_with_epochs: vec![alone],
             leader_recovery_state: LeaderRecovery::Recovered.code(),
             partition_epoch: state.partition_epoch.to_wire(),
             ..Default::default()
@@ -146,11 +145,6 @@ fn request(shared: &Shared, taken: &[(Key, Arc<PartitionState>)]) -> AlterPartit
         }
     }
     AlterPartitionRequest { broker_id: own.to_wire(), broker_epoch: own_epoch, topics }
-}
-
-/// The epoch of another broker; -1 lets the controller take the broker as it is now.
-fn known_epoch(image: &ClusterImage, node: NodeId) -> i64 {
-    BrokerEpoch::option_to_wire(image.broker(node).map(|broker| broker.epoch))
 }
 
 /// Partitions whose request may succeed later. After every other error newer metadata is on its
@@ -177,7 +171,7 @@ fn to_try_again(response: &AlterPartitionResponse) -> Vec<Key> {
 #[cfg(test)]
 mod tests {
     use ottla_protocol::alter_partition_response as answer;
-    use ottla_types::{PartitionEpoch, Uuid};
+    use ottla_types::{NodeId, PartitionEpoch, Uuid};
 
     use super::*;
 

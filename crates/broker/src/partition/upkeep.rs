@@ -42,6 +42,14 @@ impl Partition {
             log.start_epoch(epoch);
         }
         state.role = role;
+        let confirmed = state.log.as_ref().map(|log| match self.config.load().durability {
+            Durability::Os => log.end_offset(),
+            Durability::Fsync => log.flushed_to(),
+        });
+        if let (Role::Leader { .. }, Some(to)) = (role, confirmed) {
+            // What waited for replicas that have left the ISR since.
+            self.raise_high_watermark(&mut state, to);
+        }
         state.waiting.abandon();
     }
 
