@@ -10,6 +10,7 @@
 )]
 
 mod dev;
+mod directories;
 mod environment;
 mod format;
 mod full_disk;
