@@ -68,6 +68,7 @@ final class AdminCalls {
         commands.put("describeClientQuotas", a -> describeClientQuotas());
         commands.put("describeLogDirs", a -> describeLogDirs());
         commands.put("alterReplicaLogDirs", this::alterReplicaLogDirs);
+        commands.put("describeReplicaLogDirs", this::describeReplicaLogDirs);
         commands.put("describeProducers", this::describeProducers);
         commands.put("describeMetadataQuorum", a -> describeMetadataQuorum());
         commands.put("describeFeatures", a -> describeFeatures());
@@ -249,6 +250,14 @@ final class AdminCalls {
     private JsonNode alterReplicaLogDirs(JsonNode a) throws Exception {
         TopicPartitionReplica replica = new TopicPartitionReplica(a.path("topic").asText(), a.path("partition").asInt(), 1);
         return done(admin().alterReplicaLogDirs(Map.of(replica, a.path("path").asText())).all());
+    }
+
+    private JsonNode describeReplicaLogDirs(JsonNode a) throws Exception {
+        TopicPartitionReplica replica = new TopicPartitionReplica(a.path("topic").asText(), a.path("partition").asInt(), 1);
+        var info = get(admin().describeReplicaLogDirs(List.of(replica)).all()).get(replica);
+        return Driver.JSON.createObjectNode()
+                .put("current", info.getCurrentReplicaLogDir()).put("lag", info.getCurrentReplicaOffsetLag())
+                .put("future", info.getFutureReplicaLogDir()).put("futureLag", info.getFutureReplicaOffsetLag());
     }
 
     private JsonNode describeProducers(JsonNode a) throws Exception {
