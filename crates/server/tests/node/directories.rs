@@ -19,7 +19,7 @@ fn a_node_goes_on_without_a_directory_but_not_without_its_metadata() {
     node.restart().unwrap();
     let output = node.process().unwrap().output();
     assert!(output.contains("the log directory failed and is offline"), "{output}");
-    succeeds(&["-b", &node.bootstrap().to_owned(), "topic", "create", "t"], "").unwrap();
+    succeeds(&["-b", node.bootstrap(), "topic", "create", "t"], "").unwrap();
     node.stop().unwrap();
 
     std::fs::remove_file(&second).unwrap();
