@@ -18,7 +18,7 @@ use ottla_protocol::broker_registration_request::{BrokerRegistrationRequest, Fea
 use ottla_protocol::{
     AssignReplicasToDirsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
 };
-use ottla_types::{BrokerEpoch, DirectoryId, ErrorCode, Offset, PartitionIndex, TopicId};
+use ottla_types::{BrokerEpoch, DirectoryId, ErrorCode, MonoTime, Offset, PartitionIndex, TopicId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -118,6 +118,26 @@ enum Event {
     Assignments,
 }
 
+/// Failed log directories that the controller may not know of.
+#[derive(Debug, Default)]
+struct Failures {
+    /// As many were offline at the last heartbeat that got an answer.
+    told: usize,
+    /// When more were first seen.
+    since: Option<MonoTime>,
+}
+
+impl Failures {
+    fn told(&mut self, offline: usize) {
+        *self = Self { told: offline, since: None };
+    }
+
+    /// For how long a failure has been untold, if there is one.
+    fn untold_for(&mut self, offline: usize, now: MonoTime) -> Option<Duration> {
+        (self.told < offline).then(|| now.since(*self.since.get_or_insert(now)))
+    }
+}
+
 /// Pause after something failed.
 const BACKOFF: Duration = Duration::from_millis(20);
 /// Longest such pause.
@@ -126,10 +146,12 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 impl Driver {
     async fn run(mut self) {
         let mut epoch = self.register().await;
+        let mut failures = Failures::default();
         loop {
             let stopping = *self.stopping.borrow();
             match self.beat(epoch, stopping).await {
                 Ok(reply) => {
+                    failures.told(self.start.shared.replicas.offline_directory_count());
                     self.note(&reply, stopping);
                     if *self.phase.borrow() == Phase::Stopped {
                         return;
@@ -148,9 +170,25 @@ impl Driver {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no heartbeat");
+                    self.check_directories(&mut failures);
                     tokio::time::sleep(BACKOFF_MAX).await;
                 }
             }
+        }
+    }
+
+    /// Ends the node if the controller cannot be told of a failed log directory: others would go on
+    /// to believe that its partitions have a leader here.
+    fn check_directories(&self, failures: &mut Failures) {
+        let shared = &self.start.shared;
+        let limit = shared.config.load().lifecycle.directory_failure_timeout;
+        let offline = shared.replicas.offline_directory_count();
+        if failures.untold_for(offline, shared.clock.now()).is_some_and(|time| limit < time) {
+            shared.fatal.send_replace(Some(format!(
+                "the controller could not be told of a failed log directory within {} ms \
+                 (log.dir.failure.timeout.ms)",
+                limit.as_millis()
+            )));
         }
     }
 
@@ -363,4 +401,21 @@ fn group(assignments: &[Assignment]) -> Vec<DirectoryData> {
         }
     }
     directories
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_counts_from_when_it_could_not_be_told() {
+        let at = |seconds: u64| MonoTime::from_millis(seconds * 1000);
+        let mut failures = Failures::default();
+        assert_eq!(failures.untold_for(0, at(1)), None);
+        assert_eq!(failures.untold_for(1, at(2)), Some(Duration::ZERO));
+        assert_eq!(failures.untold_for(2, at(5)), Some(Duration::from_secs(3)));
+        failures.told(2);
+        assert_eq!(failures.untold_for(2, at(9)), None);
+        assert_eq!(failures.untold_for(3, at(10)), Some(Duration::ZERO));
+    }
 }

@@ -230,6 +230,8 @@ pub struct FetchConfig {
 pub struct LifecycleConfig {
     /// How often the broker tells the controller that it is alive.
     pub heartbeat_interval: Duration,
+    /// `log.dir.failure.timeout.ms`: how long the controller may not hear of a failed log directory.
+    pub directory_failure_timeout: Duration,
     /// Silence after which the controller fences a broker.
     pub session_timeout: Duration,
     /// How long a starting broker tries to register.
@@ -306,6 +308,7 @@ impl BrokerConfig {
             },
             lifecycle: LifecycleConfig {
                 heartbeat_interval: r.millis("broker.heartbeat.interval.ms").max(idle),
+                directory_failure_timeout: r.millis("log.dir.failure.timeout.ms"),
                 session_timeout: r.millis("broker.session.timeout.ms"),
                 registration_timeout: r.millis("initial.broker.registration.timeout.ms"),
                 controlled_shutdown: r.flag("controlled.shutdown.enable"),
