@@ -3,7 +3,8 @@
 //! One request a line: `Metadata 0-13 {"topics": [{"name": "t"}]}`, with `*` for all versions, and `@` before it
 //! if the controller is asked at its own listener. Lines below it,
 //! indented, say `keep NAME = PATH` (a value of the answer that later requests may use as `{NAME}`) and
-//! `until PATH = VALUE` (ask again until the answer says so). `{v}` is the version, `"batch:..."` a record
+//! `until PATH = VALUE` (ask again until the answer says so) and `differs REASON` (the answers need not be equal,
+//! and are not). `{v}` is the version, `"batch:..."` a record
 //! batch that `batch` describes.
 
 mod batch;
@@ -33,10 +34,13 @@ pub struct Step {
     pub api: ApiKey,
     /// Versions to ask in.
     pub versions: RangeInclusive<i16>,
-    at_controller: bool,
+    /// Whether the controller's listener is asked.
+    pub at_controller: bool,
     text: String,
     keep: Vec<(String, String)>,
     until: Option<(String, Json)>,
+    /// Why the answers of the two brokers differ.
+    pub differs: Option<String>,
 }
 
 /// Reads a script.
@@ -53,6 +57,10 @@ pub fn parse(text: &str) -> Result<Vec<Step>> {
         };
         let step = steps.last_mut().with_context(context)?;
         let (word, rest) = rest.trim().split_once(' ').with_context(context)?;
+        if word == "differs" {
+            step.differs = Some(rest.to_string());
+            continue;
+        }
         let (left, right) = rest.split_once(" = ").with_context(context)?;
         match word {
             "keep" => step.keep.push((left.to_string(), right.to_string())),
@@ -81,7 +89,16 @@ fn parse_request(line: usize, text: &str) -> Result<Step> {
         None => versions.parse()?..=versions.parse()?,
     };
     let text = words.next().unwrap_or("{}").to_string();
-    Ok(Step { line, api, versions, at_controller, text, keep: Vec::new(), until: None })
+    Ok(Step {
+        line,
+        api,
+        versions,
+        at_controller,
+        text,
+        keep: Vec::new(),
+        until: None,
+        differs: None,
+    })
 }
 
 #[derive(Debug)]
@@ -224,11 +241,46 @@ pub fn differences(left: &Json, right: &Json) -> Vec<(String, String, String)> {
     let value = |side: &BTreeMap<String, String>, path: &String| {
         side.get(path).cloned().unwrap_or_else(|| "absent".into())
     };
-    paths
-        .into_iter()
-        .map(|path| (path.clone(), value(&left, path), value(&right, path)))
-        .filter(|(_, left, right)| left != right)
-        .collect()
+    let mut different: Vec<(String, String, String)> = Vec::new();
+    for path in paths {
+        if value(&left, path) == value(&right, path) {
+            continue;
+        }
+        // An element that only one of them has is one difference, not one for each of its fields.
+        let whole = missing_element(&left, path).or_else(|| missing_element(&right, path));
+        let Some(whole) = whole else {
+            different.push((path.clone(), value(&left, path), value(&right, path)));
+            continue;
+        };
+        if different.last().is_none_or(|(last, _, _)| *last != whole) {
+            let seen = |side| match missing_element(side, path) {
+                Some(_) => "absent".to_string(),
+                None => summary(side, &whole),
+            };
+            different.push((whole.clone(), seen(&left), seen(&right)));
+        }
+    }
+    different
+}
+
+/// The outermost `name[label]` on the way to a field of which this side has nothing.
+fn missing_element(side: &BTreeMap<String, String>, path: &str) -> Option<String> {
+    let ends = path.match_indices("].").map(|(at, _)| at + 1);
+    let mut elements = ends.map(|end| &path[..end]);
+    let has = |element: &&str| {
+        let from = side.range((*element).to_string()..).next();
+        from.is_some_and(|(path, _)| path.starts_with(*element))
+    };
+    elements.find(|element| !has(element)).map(String::from)
+}
+
+/// What an element says, in one line.
+fn summary(side: &BTreeMap<String, String>, element: &str) -> String {
+    let fields =
+        side.range(element.to_string()..).take_while(|(path, _)| path.starts_with(element));
+    let fields: Vec<String> =
+        fields.map(|(path, value)| format!("{}={value}", &path[element.len()..])).collect();
+    fields.join(" ")
 }
 
 fn flatten(json: &Json) -> BTreeMap<String, String> {
@@ -316,5 +368,16 @@ mod tests {
         let expected = vec![("topics[a].errorCode".to_string(), "0".to_string(), "7".to_string())];
         assert_eq!(differences(&left, &right), expected);
         assert_eq!(find(&left, "topics[1].name"), Some(&json!("b")));
+    }
+
+    #[test]
+    fn an_element_that_is_missing_is_one_difference() {
+        let left = json!({"topics": [{"name": "a", "errorCode": 0}]});
+        let right = json!({"topics": []});
+        let expected = [
+            ("topics.len".to_string(), "1".to_string(), "0".to_string()),
+            ("topics[a]".to_string(), ".errorCode=0 .name=\"a\"".to_string(), "absent".to_string()),
+        ];
+        assert_eq!(differences(&left, &right), expected);
     }
 }

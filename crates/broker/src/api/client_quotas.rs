@@ -87,6 +87,14 @@ fn check(components: &[ComponentData]) -> Result<(), (ErrorCode, String)> {
             (other, _) => return wrong(format!("Unknown match type {other}")),
         }
     }
+    let names = |kind: &str| components.iter().any(|c| c.entity_type.as_str() == kind);
+    if names("ip") && (names("user") || names("client-id")) {
+        return Err((
+            ErrorCode::InvalidRequest,
+            "Filters for ip addresses cannot be combined with those for users or client ids."
+                .to_owned(),
+        ));
+    }
     Ok(())
 }
 

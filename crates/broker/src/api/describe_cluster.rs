@@ -23,6 +23,10 @@ pub(crate) fn handle(
     };
     if request.endpoint_type != kind {
         let (code, text) = match request.endpoint_type {
+            // Version 0 cannot say which kind it means.
+            _ if ctx.version == 0 => {
+                (ErrorCode::InvalidRequest, format!("this is a {name} endpoint"))
+            }
             BROKERS | CONTROLLERS => (
                 ErrorCode::MismatchedEndpointType,
                 format!("this is a {name} endpoint; ask one of the other kind"),

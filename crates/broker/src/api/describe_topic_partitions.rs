@@ -31,7 +31,9 @@ pub(crate) fn handle(
         request.topics.iter().map(|topic| topic.name.to_string()).collect()
     };
     let from = request.cursor.as_ref().map(|c| (c.topic_name.to_string(), c.partition_index));
-    if from.as_ref().is_some_and(|(_, partition)| *partition < 0) {
+    // A cursor points at one of the topics that are asked for.
+    let unasked = |topic: &String| !request.topics.is_empty() && !names.contains(topic);
+    if from.as_ref().is_some_and(|(topic, partition)| *partition < 0 || unasked(topic)) {
         return Reply::Now(refused(&request.topics));
     }
     let most = shared.config.load().fetch.describe_partitions_max;

@@ -4,6 +4,7 @@
 //! of its partitions. The first batch found is sent whole even if it is larger than the limits
 //! (KIP-74). Record data leaves as ranges of segment files and is never copied here.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +92,7 @@ fn read_targets(request: &FetchRequest, uses_ids: bool) -> (Vec<FetchTarget>, Ve
             })
         })
         .collect();
+    let targets = once(targets);
     let forget = request
         .forgotten_topics_data
         .iter()
@@ -100,6 +102,24 @@ fn read_targets(request: &FetchRequest, uses_ids: bool) -> (Vec<FetchTarget>, Ve
         })
         .collect();
     (targets, forget)
+}
+
+/// A partition that is named twice is read once, at its first place and as its last mention says.
+fn once(targets: Vec<FetchTarget>) -> Vec<FetchTarget> {
+    let mut seen = HashSet::with_capacity(targets.len());
+    if targets.iter().all(|target| seen.insert(&target.key)) {
+        return targets;
+    }
+    let mut places = HashMap::new();
+    let mut kept: Vec<FetchTarget> = Vec::with_capacity(targets.len());
+    for target in targets {
+        let place = *places.entry(target.key.clone()).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some(earlier) => *earlier = target,
+            None => kept.push(target),
+        }
+    }
+    kept
 }
 
 /// One fetch request, as often as it has to look.
@@ -266,7 +286,9 @@ impl Plan {
                 let missing =
                     [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].contains(&code);
                 data.aborted_transactions = missing.then(Vec::new);
-                if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+                let elsewhere =
+                    matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+                if elsewhere && self.ctx.version >= 16 {
                     let (id, name) = match &key.0 {
                         TopicKey::Id(id) => (Some(*id), ""),
                         TopicKey::Name(name) => (None, &**name),
@@ -275,7 +297,10 @@ impl Plan {
                         self.shared.current_leader(id, name, key.1)
                     {
                         data.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
-                        leaders.push(leader_id);
+                        // A replica knows the nodes' addresses from the metadata.
+                        if !self.from_replica {
+                            leaders.push(leader_id);
+                        }
                     }
                 }
             }

@@ -76,18 +76,23 @@ fn look_up(
             }
         }
     }
+    // A partition that is named twice is answered once, with an error.
+    let mut refused = HashSet::new();
     let topics = request
         .topics
         .iter()
+        .filter(|topic| !topic.partitions.is_empty())
         .map(|topic| {
-            let partitions = topic.partitions.iter().map(|partition| {
-                let duplicate = twice.contains(&(topic.name.clone(), partition.partition_index));
-                let found = if duplicate {
+            let partitions = topic.partitions.iter().filter_map(|partition| {
+                let key = (topic.name.clone(), partition.partition_index);
+                let found = if !twice.contains(&key) {
+                    find(shared, ctx, request.replica_id, &topic.name, partition)
+                } else if refused.insert(key) {
                     Err(ErrorCode::InvalidRequest)
                 } else {
-                    find(shared, ctx, request.replica_id, &topic.name, partition)
+                    return None;
                 };
-                answer(ctx.version, partition.partition_index, found)
+                Some(answer(ctx.version, partition.partition_index, found))
             });
             ListOffsetsTopicResponse {
                 name: topic.name.detached(),

@@ -3,6 +3,7 @@
 //! A topic that does not exist may be created on the way; the client is told to ask again, as
 //! Kafka does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_codec::Str;
@@ -31,12 +32,13 @@ pub(crate) fn handle(
         let topics = image.topic_ids().values().filter_map(|id| image.topic_by_id(*id));
         topics.map(|topic| found(&image, topic, ctx)).collect()
     } else {
-        let asked = request.topics.unwrap_or_default();
+        let mut asked = request.topics.unwrap_or_default();
         let named_by_id =
             asked.iter().any(|topic| !topic.topic_id.is_zero() || topic.name.is_none());
         if named_by_id && ctx.version < 12 {
             return Reply::Now(ids_too_early(&asked));
         }
+        ask_once(&mut asked);
         let mut missing = Vec::new();
         let answers = asked
             .iter()
@@ -69,6 +71,18 @@ pub(crate) fn handle(
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     }
     Reply::Now(response)
+}
+
+/// What is asked twice is answered once; beside an id, names are not looked at.
+fn ask_once(asked: &mut Vec<MetadataRequestTopic>) {
+    let by_id = asked.iter().any(|topic| !topic.topic_id.is_zero());
+    let mut seen = HashSet::new();
+    asked.retain_mut(|topic| {
+        if by_id {
+            topic.name = None;
+        }
+        (!by_id || !topic.topic_id.is_zero()) && seen.insert((topic.topic_id, topic.name.clone()))
+    });
 }
 
 /// Versions 10 and 11 carry topic ids but cannot ask by them: every topic gets the error.

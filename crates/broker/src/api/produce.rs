@@ -34,7 +34,7 @@ pub(crate) fn handle(
         return Reply::Close("a Produce request without records".into());
     }
     let mut work = Work::default();
-    for topic in request.topic_data {
+    for topic in request.topic_data.into_iter().filter(|t| !t.partition_data.is_empty()) {
         append_topic(shared, ctx, acks, transactional, topic, &mut work);
     }
     let Work { mut response, waits, failed } = work;

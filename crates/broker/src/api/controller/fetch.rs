@@ -72,8 +72,8 @@ pub(crate) fn fetch(
 
 fn only_partition(request: &FetchRequest, version: i16) -> Option<&FetchPartition> {
     let [topic] = request.topics.as_slice() else { return None };
-    let named =
-        if version >= 13 { topic.topic_id == Uuid::ONE } else { topic.topic == METADATA_TOPIC };
+    // Kafka compares the id, which versions up to 12 do not carry.
+    let named = version >= 13 && topic.topic_id == Uuid::ONE;
     match topic.partitions.as_slice() {
         [partition] if named && partition.partition == 0 => Some(partition),
         _ => None,

@@ -94,6 +94,9 @@ pub(crate) fn elect(
 ) -> Reply<ElectLeadersResponse> {
     // Version 0 knew preferred elections only.
     let kind = if ctx.version == 0 { 0 } else { request.election_type };
+    if !(0..=1).contains(&kind) {
+        return Reply::Now(unknown_election(kind, request));
+    }
     let all = request.topic_partitions.is_none();
     let partitions = request
         .topic_partitions
@@ -127,4 +130,23 @@ pub(crate) fn elect(
             .collect();
         ElectLeadersResponse { replica_election_results, ..Default::default() }
     })
+}
+
+/// Every partition is told that there is no such kind of election.
+fn unknown_election(kind: i8, request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let error_code = ErrorCode::InvalidRequest.code();
+    let refused = |partition_id| PartitionResult {
+        partition_id,
+        error_code,
+        error_message: Some(Str::from(format!("Unknown election type {kind}"))),
+    };
+    let topics = request.topic_partitions.unwrap_or_default();
+    let replica_election_results = topics
+        .iter()
+        .map(|topic| ReplicaElectionResult {
+            topic: topic.topic.detached(),
+            partition_result: topic.partitions.iter().copied().map(refused).collect(),
+        })
+        .collect();
+    ElectLeadersResponse { error_code, replica_election_results, ..Default::default() }
 }
