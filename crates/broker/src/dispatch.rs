@@ -263,23 +263,31 @@ where
 }
 
 fn finish<R: Message>(ctx: &RequestContext, reply: Reply<R>, timer: &RequestTimer) -> Answer {
-    timer.answered();
     match reply {
-        Reply::Now(response) => answer(ctx, &response),
-        Reply::Nothing => Answer::Nothing,
+        Reply::Now(response) => answer(ctx, &response, timer),
+        Reply::Nothing => {
+            timer.answered();
+            Answer::Nothing
+        }
         Reply::Close(reason) => Answer::Close(reason),
         Reply::Later(_) => Answer::Close(Cow::Borrowed("a handler waited twice")),
     }
 }
 
-/// Writes header and body of a response.
-pub(crate) fn answer<R: Message>(ctx: &RequestContext, response: &R) -> Answer {
+/// Writes header and body of a response, and counts the request with the errors in its answer.
+pub(crate) fn answer<R: Message>(
+    ctx: &RequestContext,
+    response: &R,
+    timer: &RequestTimer,
+) -> Answer {
     let header_version = ctx.api.response_header_version(ctx.version);
     let header = ResponseHeader { correlation_id: ctx.correlation_id };
     let mut writer = Writer::default();
     let written = header
         .encode(header_version, &mut writer)
         .and_then(|()| response.encode(ctx.version, &mut writer));
+    timer.answered();
+    timer.errors(writer.errors());
     match written {
         Ok(()) if writer.len() <= MAX_RESPONSE => Answer::Send(writer.into_parts()),
         Ok(()) => Answer::Close(Cow::Borrowed("the response is larger than a frame can be")),

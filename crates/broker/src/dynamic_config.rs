@@ -49,11 +49,14 @@ fn apply_broker(shared: &Shared, image: &ClusterImage) {
     match layers.config() {
         Ok(config) => {
             shared.replicas.set_cordoned(&config.dirs.cordoned_log_dirs);
-            shared.config.store(Arc::new(config));
+            let before = shared.config.swap(Arc::new(config));
             if let Some(controller) = shared.controller.get() {
                 controller.set_rules(Box::new(NodeRules::new(layers.clone())));
             }
             shared.layers.store(Arc::new(layers));
+            if before.network != shared.config.load().network {
+                crate::node::apply_connection_limits(shared);
+            }
         }
         Err(errors) => {
             for error in errors {

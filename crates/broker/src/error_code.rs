@@ -31,7 +31,7 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
         AppendError::OutOfOrderSequence { .. } => told(ErrorCode::OutOfOrderSequenceNumber, error),
         AppendError::UnexpectedOffset { .. } => told(ErrorCode::UnknownServerError, error),
         AppendError::NoSpace { .. } | AppendError::Failed | AppendError::Disk { .. } => {
-            tracing::error!(%error, source = ?std::error::Error::source(error), "append failed");
+            tracing::error!(%error, source = std::error::Error::source(error), "append failed");
             Refusal::new(ErrorCode::KafkaStorageError)
         }
         new => told(ErrorCode::UnknownServerError, new),
@@ -141,7 +141,7 @@ pub(crate) fn log_error(error: &LogError) -> ErrorCode {
         LogError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         LogError::Read(read) => read_error(read),
         LogError::Failed | LogError::Disk(_) => {
-            tracing::error!(%error, source = ?std::error::Error::source(error), "log failed");
+            tracing::error!(%error, source = std::error::Error::source(error), "log failed");
             ErrorCode::KafkaStorageError
         }
         new => {

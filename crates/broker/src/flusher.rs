@@ -7,10 +7,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ottla_metrics::Histogram;
 use parking_lot::{Condvar, Mutex};
 
 use crate::partition::Partition;
@@ -34,6 +35,8 @@ struct Inner {
 pub(crate) struct Flusher {
     inner: Arc<Inner>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Where the times of syncs are noted.
+    times: OnceLock<Arc<Histogram>>,
 }
 
 impl Flusher {
@@ -47,7 +50,7 @@ impl Flusher {
         let thread = std::thread::Builder::new()
             .name(format!("flush-{name}"))
             .spawn(move || run(&theirs))?;
-        Ok(Self { inner, thread: Mutex::new(Some(thread)) })
+        Ok(Self { inner, thread: Mutex::new(Some(thread)), times: OnceLock::new() })
     }
 
     /// Queues a partition, for which nobody waits yet; the caller makes sure that it is queued
@@ -70,6 +73,18 @@ impl Flusher {
         drop(queue);
         if news {
             self.inner.work.notify_one();
+        }
+    }
+
+    /// From now on the times of syncs are noted here.
+    pub(crate) fn measure(&self, times: Arc<Histogram>) {
+        let _ = self.times.set(times);
+    }
+
+    /// Notes how long a sync took.
+    pub(crate) fn took(&self, time: Duration) {
+        if let Some(times) = self.times.get() {
+            times.record_time(time);
         }
     }
 

@@ -233,7 +233,8 @@ impl Forwarder {
                     let done = [Some(ErrorCode::None), Some(ErrorCode::TopicAlreadyExists)];
                     if !done.contains(&code) {
                         let (name, why) = (&topic.name, topic.error_message.as_deref());
-                        tracing::warn!(%name, ?code, why, "a topic was not created by itself");
+                        let code = code.unwrap_or(ErrorCode::UnknownServerError);
+                        tracing::warn!(%name, %code, why, "a topic was not created by itself");
                     }
                 }
             }

@@ -26,6 +26,8 @@ use crate::upkeep::Upkeep;
 
 mod assemble;
 
+pub(crate) use assemble::apply_connection_limits;
+
 /// How a node is started.
 #[non_exhaustive]
 pub struct StartOptions {
@@ -266,6 +268,8 @@ impl Node {
         if let Some(groups) = self.shared.groups.get() {
             groups.close();
         }
+        // And so would consumers that wait for data.
+        self.shared.stop_waiting();
         let report = self.server.shutdown(patience / 2).await;
         if report.cut > 0 {
             tracing::warn!(connections = report.cut, "connections were cut");

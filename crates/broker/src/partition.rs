@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -359,7 +359,9 @@ impl Partition {
             (state.log.as_mut().and_then(FsLog::prepare_flush), state.moves)
         };
         let Some(job) = job else { return };
+        let begun = Instant::now();
         let result = job.run();
+        self.directory.load().sync_took(begun.elapsed());
         let mut state = self.state.lock();
         if state.moves != moves {
             return;

@@ -113,6 +113,11 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
+    /// From now on the times of syncs are noted here.
+    pub(crate) fn measure_syncs(&self, times: &Arc<ottla_metrics::Histogram>) {
+        self.dirs.iter().for_each(|dir| dir.handle.measure_syncs(times.clone()));
+    }
+
     /// Takes over opened directories; each gets its flusher.
     ///
     /// # Errors

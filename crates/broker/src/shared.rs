@@ -2,7 +2,7 @@
 //!
 //! Lookups of this module answer with Kafka's errors; changes come from the drivers only.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -80,6 +80,10 @@ pub(crate) struct Shared {
     pub(crate) published: OnceLock<watch::Receiver<Offset>>,
     /// Where the broker stands, and its epoch (-1 before it is registered).
     pub(crate) lifecycle: OnceLock<(watch::Receiver<Phase>, Arc<AtomicI64>)>,
+    /// Changes the limits on connections, once the listeners are open.
+    pub(crate) connections: OnceLock<ottla_net::LimitsHandle>,
+    /// Set when the node stops: whoever waits for data is answered with what there is.
+    pub(crate) stopping: AtomicBool,
     /// Keeps the lock of a metadata directory that holds no partitions.
     #[expect(dead_code, reason = "held, never read")]
     pub(crate) metadata_directory: Option<OpenedDirectory>,
@@ -130,6 +134,12 @@ impl Shared {
     /// Where the broker stands; none on nodes without that role.
     pub(crate) fn phase(&self) -> Option<Phase> {
         self.lifecycle.get().map(|(phase, _)| *phase.borrow())
+    }
+
+    /// The node stops: nobody waits for new data any more.
+    pub(crate) fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.partitions.all().iter().for_each(|partition| partition.wake_readers());
     }
 
     /// What a listener of this name is for.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use ottla_codec::ErrorTally;
 use ottla_metrics::{
     Definition, OneRequest, Phases, Registry, RequestMetrics, TopicEvent, TopicMetrics,
 };
@@ -95,7 +96,6 @@ impl Telemetry {
     pub(crate) fn produce_failed(&self, code: ErrorCode, bytes: usize) {
         self.broker.mark(TopicEvent::Produce, 1);
         self.broker.mark(TopicEvent::FailedProduce, 1);
-        self.request(ApiKey::Produce).errors(code.name(), 1);
         match code {
             ErrorCode::MessageTooLarge => {
                 let bytes = u64::try_from(bytes).unwrap_or_default();
@@ -161,6 +161,14 @@ impl RequestTimer {
     /// The handler has returned and the request waits for something else.
     pub(crate) fn waits(&mut self) {
         self.local = Some(self.shared.clock.now().since(self.begun));
+    }
+
+    /// What the answer says of errors, success included.
+    pub(crate) fn errors(&self, errors: &ErrorTally) {
+        for (code, count) in errors.iter() {
+            let error = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+            self.request.errors(error.name(), count);
+        }
     }
 
     /// The answer is known.

@@ -26,5 +26,5 @@ pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use message::{Message, decode_exact, encode_to_bytes, encode_to_parts};
 pub use reader::{MAX_ARRAY_LEN, MAX_TAGS, Reader};
 pub use records::{FileRange, Part, RecordData};
-pub use sink::{Counter, Sink, Writer, uvarint_len, varint_len, varlong_len};
+pub use sink::{Counter, ErrorTally, Sink, Writer, uvarint_len, varint_len, varlong_len};
 pub use str::Str;

@@ -41,6 +41,11 @@ pub trait Sink {
         self.put(&value.to_be_bytes());
     }
 
+    /// Appends the error code of a response.
+    fn put_error_code(&mut self, code: i16) {
+        self.put_i16(code);
+    }
+
     /// Appends a `uint16`.
     fn put_u16(&mut self, value: u16) {
         self.put(&value.to_be_bytes());
@@ -214,12 +219,44 @@ pub struct Writer {
     parts: Vec<Part>,
     block: BytesMut,
     done: usize,
+    errors: ErrorTally,
+}
+
+/// Error codes of a response, and how often each is in it; 0 is success.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorTally {
+    /// Nearly always the only one.
+    first: Option<(i16, u64)>,
+    others: Vec<(i16, u64)>,
+}
+
+impl ErrorTally {
+    fn note(&mut self, code: i16) {
+        let first = self.first.get_or_insert((code, 0));
+        if first.0 == code {
+            first.1 += 1;
+        } else if let Some(other) = self.others.iter_mut().find(|other| other.0 == code) {
+            other.1 += 1;
+        } else {
+            self.others.push((code, 1));
+        }
+    }
+
+    /// Codes and counts; no code twice.
+    pub fn iter(&self) -> impl Iterator<Item = (i16, u64)> {
+        self.first.iter().chain(&self.others).copied()
+    }
 }
 
 impl Writer {
     /// Starts with room for `capacity` bytes in the running block.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { parts: Vec::new(), block: BytesMut::with_capacity(capacity), done: 0 }
+        Self { block: BytesMut::with_capacity(capacity), ..Self::default() }
+    }
+
+    /// The error codes that were put in.
+    pub fn errors(&self) -> &ErrorTally {
+        &self.errors
     }
 
     /// The parts, in order; none is empty.
@@ -263,6 +300,11 @@ impl Writer {
 impl Sink for Writer {
     fn put(&mut self, bytes: &[u8]) {
         self.block.put_slice(bytes);
+    }
+
+    fn put_error_code(&mut self, code: i16) {
+        self.errors.note(code);
+        self.put_i16(code);
     }
 
     fn put_shared(&mut self, bytes: &Bytes) {

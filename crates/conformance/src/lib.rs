@@ -7,11 +7,13 @@
 
 mod driver;
 pub mod dynamic;
+mod honest;
 mod raw;
 pub mod script;
 mod setup;
 
 pub use driver::{Driver, Refused};
+pub use honest::Honest;
 pub use raw::{RawClient, frame};
 pub use setup::{Setup, repeat, run_tool, tool_class};
 

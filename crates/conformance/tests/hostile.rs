@@ -6,20 +6,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use ottla_codec::RecordData;
-use ottla_conformance::{RawClient, frame, repeat};
-use ottla_protocol::fetch_request::{FetchPartition, FetchTopic};
-use ottla_protocol::produce_request::{PartitionProduceData, TopicProduceData};
-use ottla_protocol::{
-    ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse,
-};
-use ottla_protocol::{ApiVersionsRequest, ApiVersionsResponse};
-use ottla_protocol::{ProduceRequest, ProduceResponse, create_topics_request::CreatableTopic};
-use ottla_record::{BatchBuilder, Compression};
+use ottla_conformance::{Honest, RawClient, frame, repeat};
+use ottla_protocol::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use ottla_testkit::wire::Shape;
-use ottla_testkit::{Kind, Node, NodeOptions, Random, Replay, schema, seed, wait_until};
-use ottla_types::Timestamp;
+use ottla_testkit::{Kind, Node, NodeOptions, Random, Replay, schema, seed};
 
 /// What frames may add to resident memory.
 const GROWTH_MAX: u64 = 64 << 20;
@@ -138,87 +128,5 @@ fn damage(frame: &mut Vec<u8>, random: &mut Random) {
         5 => frame[at.min(7)] = *random.choose(&[0, 1, 0x7f, 0xff]),
         // A count that no frame can hold.
         _ => drop(frame.splice(at..(at + 4).min(frame.len()), [0x7f, 0xff, 0xff, 0xff])),
-    }
-}
-
-/// A client that behaves, on one connection for the whole time.
-struct Honest {
-    client: RawClient,
-}
-
-impl Honest {
-    fn start(node: &Node) -> Result<Self> {
-        let mut client = RawClient::connect(node.bootstrap())?;
-        let topic = CreatableTopic {
-            name: "honest".into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        };
-        let request = CreateTopicsRequest {
-            topics: vec![topic],
-            timeout_ms: 10_000,
-            ..CreateTopicsRequest::default()
-        };
-        // A broker that has just started may be fenced for a moment.
-        wait_until("the topic", Duration::from_secs(10), || {
-            let created = client.call(ApiKey::CreateTopics, 5, &request);
-            created.is_ok_and(|c: CreateTopicsResponse| c.topics[0].error_code == 0)
-        })?;
-        let mut honest = Self { client };
-        wait_until("a leader", Duration::from_secs(10), || honest.produce().is_ok_and(|e| e == 0))?;
-        Ok(honest)
-    }
-
-    /// Writes one record and reads what is there.
-    fn work(&mut self, turn: i64) -> Result<()> {
-        let error = self.produce()?;
-        ensure!(error == 0, "turn {turn}: produce answered {error}");
-        let partition = FetchPartition {
-            partition: 0,
-            partition_max_bytes: 1 << 20,
-            ..FetchPartition::default()
-        };
-        let topic = FetchTopic {
-            topic: "honest".into(),
-            partitions: vec![partition],
-            ..FetchTopic::default()
-        };
-        let request = FetchRequest {
-            max_wait_ms: 1000,
-            min_bytes: 1,
-            max_bytes: 1 << 20,
-            session_epoch: -1,
-            topics: vec![topic],
-            ..FetchRequest::default()
-        };
-        let answer: FetchResponse = self.client.call(ApiKey::Fetch, 11, &request)?;
-        let partition = &answer.responses[0].partitions[0];
-        ensure!(partition.error_code == 0, "turn {turn}: fetch answered {}", partition.error_code);
-        ensure!(
-            partition.records.as_ref().is_some_and(|r| !r.is_empty()),
-            "turn {turn}: nothing fetched"
-        );
-        Ok(())
-    }
-
-    fn produce(&mut self) -> Result<i16> {
-        let mut builder = BatchBuilder::new(Compression::None);
-        builder.push_pair(Timestamp(1), None, Some(b"honest"));
-        let records: Bytes = builder.build()?;
-        let partition = PartitionProduceData { index: 0, records: Some(RecordData::from(records)) };
-        let topic = TopicProduceData {
-            name: "honest".into(),
-            partition_data: vec![partition],
-            ..TopicProduceData::default()
-        };
-        let request = ProduceRequest {
-            acks: -1,
-            timeout_ms: 10_000,
-            topic_data: vec![topic],
-            ..ProduceRequest::default()
-        };
-        let answer: ProduceResponse = self.client.call(ApiKey::Produce, 8, &request)?;
-        Ok(answer.responses[0].partition_responses[0].error_code)
     }
 }

@@ -132,6 +132,11 @@ impl ClassicGroup {
         }
     }
 
+    /// Whether a client was told that it may come back to this group, or is in it.
+    pub(crate) fn has_answered(&self) -> bool {
+        !self.pending_join.is_empty() || Generation::ZERO < self.generation
+    }
+
     /// The state.
     pub(crate) fn state(&self) -> &State {
         &self.state

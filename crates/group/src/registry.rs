@@ -24,6 +24,14 @@ struct Slot {
     committed: bool,
 }
 
+impl Slot {
+    /// Readers see what is committed, and what somebody has been told of already: a client that
+    /// was answered must not read afterwards that its group does not exist.
+    fn is_shown(&self) -> bool {
+        self.committed || matches!(&self.group, Group::Classic(group) if group.has_answered())
+    }
+}
+
 /// All groups of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -65,6 +73,13 @@ impl Registry {
         slot.committed.then_some(&slot.group)
     }
 
+    /// The group of this id as it is described.
+    pub(crate) fn shown(&self, id: &str) -> Option<&Group> {
+        let newest = self.newest.get(id).filter(|slot| slot.is_shown());
+        let removed = self.removed.get(id).and_then(VecDeque::front).filter(|slot| slot.is_shown());
+        newest.or(removed).map(|slot| &slot.group)
+    }
+
     /// All groups, newest view.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
         self.newest.iter().map(|(id, slot)| (id, &slot.group))
@@ -83,12 +98,11 @@ impl Registry {
         groups
     }
 
-    /// All groups, committed view.
-    pub(crate) fn all_committed(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
-        let newest = self.newest.iter().filter(|(id, _)| !self.removed.contains_key(*id));
-        let removed = self.removed.iter().filter_map(|(id, slots)| Some((id, slots.front()?)));
-        let slots = newest.chain(removed).filter(|(_, slot)| slot.committed);
-        slots.map(|(id, slot)| (id, &slot.group))
+    /// All groups as they are described.
+    pub(crate) fn all_shown(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
+        let removed = self.removed.keys().filter(|id| !self.newest.contains_key(*id));
+        let ids = self.newest.keys().chain(removed);
+        ids.filter_map(|id| Some((id, self.shown(id)?)))
     }
 
     /// Adds a group, to be committed or undone later.

@@ -275,6 +275,54 @@ impl Histogram {
     }
 }
 
+/// Mean and largest of rare values over the last half to one minute, as Kafka's sampled sensors.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// The sample that is filled, and the one before.
+    samples: Mutex<[Sample; 2]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    began: Duration,
+    count: u64,
+    sum: f64,
+    max: f64,
+}
+
+impl Recent {
+    /// Notes a value at this time, counted from any fixed moment.
+    pub fn record(&self, now: Duration, value: f64) {
+        let mut samples = self.samples.lock();
+        turn(&mut samples, now);
+        let [filled, _] = &mut *samples;
+        filled.count += 1;
+        filled.sum += value;
+        filled.max = filled.max.max(value);
+    }
+
+    /// Mean and largest value at this time; none, if there was none.
+    pub fn read(&self, now: Duration) -> Option<(f64, f64)> {
+        let mut samples = self.samples.lock();
+        turn(&mut samples, now);
+        let count: u64 = samples.iter().map(|sample| sample.count).sum();
+        let sum: f64 = samples.iter().map(|sample| sample.sum).sum();
+        let max = samples.iter().map(|sample| sample.max).fold(0.0, f64::max);
+        (0 < count).then(|| (sum / count as f64, max))
+    }
+}
+
+fn turn(samples: &mut [Sample; 2], now: Duration) {
+    let age = now.saturating_sub(samples[0].began);
+    if SAMPLE <= age {
+        let last = if age < SAMPLE * 2 { samples[0] } else { Sample::default() };
+        *samples = [Sample { began: now, ..Sample::default() }, last];
+    }
+}
+
+/// Length of one sample.
+const SAMPLE: Duration = Duration::from_secs(30);
+
 fn new_window() -> Box<[AtomicU32]> {
     (0..BUCKETS).map(|_| AtomicU32::new(0)).collect()
 }
@@ -364,6 +412,20 @@ mod tests {
             let exact = quantile * 10_000.0;
             assert!((value as f64 - exact).abs() <= exact * 0.033, "{quantile}: {value}");
         }
+    }
+
+    #[test]
+    fn recent_values_are_forgotten_after_a_minute() {
+        let recent = Recent::default();
+        let at = Duration::from_secs;
+        assert_eq!(recent.read(at(100)), None);
+        recent.record(at(100), 2.0);
+        recent.record(at(129), 4.0);
+        assert_eq!(recent.read(at(129)), Some((3.0, 4.0)));
+        recent.record(at(130), 6.0);
+        assert_eq!(recent.read(at(140)), Some((4.0, 6.0)));
+        assert_eq!(recent.read(at(161)), Some((6.0, 6.0)));
+        assert_eq!(recent.read(at(240)), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod topic;
 
 pub use definition::{Definition, Shape};
 pub use docs::page;
-pub use instrument::{Counter, Distribution, Gauge, Histogram, Meter, QUANTILES, Rates};
+pub use instrument::{Counter, Distribution, Gauge, Histogram, Meter, QUANTILES, Rates, Recent};
 pub use prometheus::{CONTENT_TYPE, render};
 pub use registry::{Labels, Reading, Registry, Series};
 pub use request::{OneRequest, Phases, RequestMetrics};

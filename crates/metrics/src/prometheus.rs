@@ -121,7 +121,7 @@ mod tests {
         (0..10).for_each(|_| time.record_time(Duration::from_micros(16)));
         assert_eq!(
             render(&registry, Duration::ZERO),
-            r##"# HELP kafka_network_requestmetrics_totaltimems Milliseconds from the arrival of a request to the last byte of its answer.
+            r##"# HELP kafka_network_requestmetrics_totaltimems Milliseconds from the arrival of a request until its answer is handed to the socket.
 # TYPE kafka_network_requestmetrics_totaltimems summary
 kafka_network_requestmetrics_totaltimems{request="Fetch",quantile="0.5"} 0.016
 kafka_network_requestmetrics_totaltimems{request="Fetch",quantile="0.75"} 0.016
@@ -160,6 +160,18 @@ process_cpu_seconds_total 1.5
         let text = render(&registry, Duration::ZERO);
         assert!(!text.contains("gone") && text.contains("kept"), "{text}");
         assert_eq!(registry.meter(&table::BYTES_IN, &[("topic", "gone")]).count(), 0);
+    }
+
+    #[test]
+    fn partitions_are_in_the_order_of_their_numbers() {
+        let registry = Registry::default();
+        for partition in ["10", "9", "0"] {
+            let labels = [("topic", "a"), ("partition", partition)];
+            registry.gauge(&table::LOG_SIZE, &labels).set(1);
+        }
+        let text = render(&registry, Duration::ZERO);
+        let places = ["\"0\"", "\"9\"", "\"10\""].map(|partition| text.find(partition));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
     }
 
     #[test]

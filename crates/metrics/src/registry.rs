@@ -4,7 +4,7 @@
 //! keeps the handle. Reading copies handles out under a short lock and works on the copies, so a
 //! slow reader holds nobody up.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 
@@ -223,7 +223,9 @@ impl Registry {
                 let pair = move |(labels, instrument): (&Labels, &Instrument)| {
                     (definition, labels.clone(), instrument.clone())
                 };
-                family.series.iter().map(pair).collect::<Vec<_>>()
+                let mut series: Vec<_> = family.series.iter().map(pair).collect();
+                series.sort_by(|(_, one, _), (_, other, _)| in_order(one, other));
+                series
             };
             families.values().flat_map(each).collect()
         };
@@ -292,6 +294,17 @@ fn owned(definition: &Definition, labels: &[(&'static str, &str)]) -> Labels {
         assert!(known, "{} has no tag {tag}", definition.name);
     }
     labels.iter().map(|(tag, value)| (*tag, Arc::from(*value))).collect()
+}
+
+/// Partition 10 comes after partition 9.
+fn in_order(one: &Labels, other: &Labels) -> Ordering {
+    let value = |text: &str| text.parse::<u64>().ok();
+    let pairs = one.iter().zip(other.iter());
+    let differ = pairs.map(|((_, one), (_, other))| match (value(one), value(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        _ => one.cmp(other),
+    });
+    differ.fold(Ordering::Equal, Ordering::then).then_with(|| one.len().cmp(&other.len()))
 }
 
 fn reading(definition: &Definition, instrument: &Instrument, now: Duration) -> Reading {

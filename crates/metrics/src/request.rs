@@ -51,6 +51,8 @@ pub struct OneRequest {
     registry: Registry,
     name: &'static str,
     versions: [OnceLock<Arc<Meter>>; VERSIONS],
+    /// Answers without an error, which nearly all are.
+    successes: OnceLock<Arc<Meter>>,
     errors: RwLock<BTreeMap<&'static str, Arc<Meter>>>,
     total: Arc<Histogram>,
     queue: Arc<Histogram>,
@@ -61,6 +63,9 @@ pub struct OneRequest {
     send: Arc<Histogram>,
     bytes: Arc<Histogram>,
 }
+
+/// Kafka's name of no error.
+const SUCCESS: &str = "NONE";
 
 /// Versions that have a series of their own; higher ones share the last.
 const VERSIONS: usize = 32;
@@ -89,6 +94,7 @@ impl OneRequest {
             registry: registry.clone(),
             name,
             versions: Default::default(),
+            successes: OnceLock::new(),
             errors: RwLock::default(),
             total: histogram(&table::TOTAL_TIME),
             queue: histogram(&table::QUEUE_TIME),
@@ -121,11 +127,17 @@ impl OneRequest {
 
     /// Notes errors of an answer by Kafka's name of the error, `NONE` for success.
     pub fn errors(&self, error: &'static str, count: u64) {
+        let fresh = || {
+            let labels = [("request", self.name), ("error", error)];
+            self.registry.meter(&table::ERRORS_TOTAL, &labels)
+        };
+        if error == SUCCESS {
+            return self.successes.get_or_init(fresh).mark(count);
+        }
         if let Some(meter) = self.errors.read().get(error) {
             return meter.mark(count);
         }
-        let labels = [("request", self.name), ("error", error)];
-        let meter = self.registry.meter(&table::ERRORS_TOTAL, &labels);
+        let meter = fresh();
         meter.mark(count);
         self.errors.write().insert(error, meter);
     }

@@ -64,9 +64,9 @@ areas! {
         ERRORS_TOTAL = meter("kafka.network", "RequestMetrics", "ErrorsPerSec").tags(&["request", "error"]),
             "Answers by name of the request and error; NONE counts successes.";
         TOTAL_TIME = histogram("kafka.network", "RequestMetrics", "TotalTimeMs").tags(&["request"]).scale(0.001),
-            "Milliseconds from the arrival of a request to the last byte of its answer.";
+            "Milliseconds from the arrival of a request until its answer is handed to the socket.";
         QUEUE_TIME = histogram("kafka.network", "RequestMetrics", "RequestQueueTimeMs").tags(&["request"]).scale(0.001),
-            "Milliseconds a request waits before it is begun.";
+            "Milliseconds a request waits before it is begun; near 0, because the connection's own thread begins it.";
         LOCAL_TIME = histogram("kafka.network", "RequestMetrics", "LocalTimeMs").tags(&["request"]).scale(0.001),
             "Milliseconds of work on a request in this node.";
         REMOTE_TIME = histogram("kafka.network", "RequestMetrics", "RemoteTimeMs").tags(&["request"]).scale(0.001),
@@ -74,9 +74,9 @@ areas! {
         THROTTLE_TIME = histogram("kafka.network", "RequestMetrics", "ThrottleTimeMs").tags(&["request"]).scale(0.001),
             "Milliseconds an answer is held back by quotas.";
         RESPONSE_QUEUE_TIME = histogram("kafka.network", "RequestMetrics", "ResponseQueueTimeMs").tags(&["request"]).scale(0.001),
-            "Milliseconds an answer waits for earlier answers of its connection.";
+            "Not measured, 0: an answer waits only for earlier answers of its connection.";
         RESPONSE_SEND_TIME = histogram("kafka.network", "RequestMetrics", "ResponseSendTimeMs").tags(&["request"]).scale(0.001),
-            "Milliseconds it takes to send an answer.";
+            "Not measured, 0: an answer is handed to the socket at once.";
         REQUEST_BYTES = histogram("kafka.network", "RequestMetrics", "RequestBytes").tags(&["request"]),
             "Sizes of requests.";
         TEMPORARY_MEMORY = histogram("kafka.network", "RequestMetrics", "TemporaryMemoryBytes").tags(&["request"]),
@@ -235,6 +235,8 @@ areas! {
             "Offsets deleted so far.";
         GROUP_REBALANCES = gauge("kafka.server", "group-coordinator-metrics", "group-completed-rebalance-count").attribute().shape(Shape::Counter),
             "Rebalances completed so far.";
+        COORDINATOR_LOAD_AVG = gauge("kafka.server", "group-coordinator-metrics", "partition-load-time-avg").attribute(),
+            "Mean milliseconds that loading a partition of the offsets topic took.";
         COORDINATOR_LOAD_MAX = gauge("kafka.server", "group-coordinator-metrics", "partition-load-time-max").attribute(),
             "Longest milliseconds that loading a partition of the offsets topic took.";
     }

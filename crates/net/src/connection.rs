@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(crate) enum End {
     Peer,
     /// Nothing moved for too long.
     Idle,
-    /// A frame began, holds memory, and did not go on.
+    /// A frame began, holds memory, and did not go on, or too slowly.
     Stalled,
     /// The server is going down and nothing is left to answer.
     Drained,
@@ -58,6 +59,31 @@ pub(crate) enum End {
     Refused(String),
     /// The socket failed.
     Io(io::Error),
+}
+
+/// When anything last moved on a connection; whoever chooses one to close looks at it.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    began: std::time::Instant,
+    last_us: AtomicU64,
+}
+
+impl Activity {
+    pub(crate) fn new(began: std::time::Instant) -> Self {
+        let activity = Self { began, last_us: AtomicU64::new(0) };
+        activity.note(Instant::now());
+        activity
+    }
+
+    /// Microseconds since some moment that all connections share.
+    pub(crate) fn last(&self) -> u64 {
+        self.last_us.load(Relaxed)
+    }
+
+    fn note(&self, now: Instant) {
+        let since = now.into_std().saturating_duration_since(self.began);
+        self.last_us.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
 }
 
 /// Resolves when the server begins to drain.
@@ -77,6 +103,9 @@ pub(crate) struct Connection<S: Service> {
     waiting_for_budget: Option<Pin<Box<dyn Future<Output = MemoryPermit> + Send>>>,
     drain: Option<DrainSignal>,
     last_progress: Instant,
+    activity: Arc<Activity>,
+    /// Since when a frame holds memory, and how much of it has arrived meanwhile.
+    holding: Option<(Instant, usize)>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -105,6 +134,7 @@ impl<S: Service> Connection<S> {
         shared: Arc<Shared<S>>,
         context: Arc<ConnectionContext>,
         stream: TcpStream,
+        activity: Arc<Activity>,
         drain: DrainSignal,
     ) -> Self {
         let now = Instant::now();
@@ -117,6 +147,8 @@ impl<S: Service> Connection<S> {
             waiting_for_budget: None,
             drain: Some(drain),
             last_progress: now,
+            activity,
+            holding: None,
             timer: Box::pin(tokio::time::sleep_until(now + shared.limits.idle_max)),
             shared,
             context,
@@ -186,9 +218,14 @@ impl<S: Service> Connection<S> {
         let flushed = self.output.poll_flush(cx, &self.stream, &mut written);
         if written > 0 {
             NetStats::add(&self.shared.stats.sent_bytes, written);
-            self.last_progress = Instant::now();
+            self.moved();
         }
         flushed
+    }
+
+    fn moved(&mut self) {
+        self.last_progress = Instant::now();
+        self.activity.note(self.last_progress);
     }
 
     fn mark_all_fresh(&mut self) {
@@ -297,7 +334,10 @@ impl<S: Service> Connection<S> {
             Poll::Ready(Ok(0)) => Err(End::Peer),
             Poll::Ready(Ok(bytes)) => {
                 NetStats::add(&self.shared.stats.received_bytes, bytes);
-                self.last_progress = Instant::now();
+                self.moved();
+                if let Some((_, arrived)) = &mut self.holding {
+                    *arrived += bytes;
+                }
                 Ok(Read::Progress)
             }
             Poll::Ready(Err(error)) => Err(End::Io(error)),
@@ -307,6 +347,7 @@ impl<S: Service> Connection<S> {
     /// Calls the service; true when no further frame may be read.
     fn hand_over(&mut self, frame: bytes::Bytes, memory: MemoryPermit) -> bool {
         let Some(session) = &mut self.session else { return true };
+        self.holding = None;
         NetStats::add(&self.shared.stats.requests, 1);
         let state = match self.shared.service.call(session, &self.context, frame) {
             Handled::Now(answer) => SlotState::Done(answer),
@@ -339,7 +380,15 @@ impl<S: Service> Connection<S> {
             let limits = &self.shared.limits;
             let patience =
                 if holds_memory { limits.stall_max.min(limits.idle_max) } else { limits.idle_max };
-            let deadline = self.last_progress + patience;
+            let mut deadline = self.last_progress + patience;
+            if !holds_memory || self.waiting_for_budget.is_some() {
+                self.holding = None;
+            } else {
+                // A byte now and then is progress, but not for a peer that holds others up.
+                let (since, arrived) = *self.holding.get_or_insert((self.last_progress, 0));
+                let due = Duration::from_millis(arrived as u64 * 1000 / SLOWEST);
+                deadline = deadline.min(since + limits.stall_max + due);
+            }
             if deadline < self.timer.deadline() {
                 self.timer.as_mut().reset(deadline);
             }
@@ -347,6 +396,7 @@ impl<S: Service> Connection<S> {
                 return Poll::Pending;
             }
             let now = Instant::now();
+            let mut next = deadline;
             if deadline <= now {
                 // A request that waits for its answer is not idle, unless that answer is what the
                 // peer does not read.
@@ -357,8 +407,9 @@ impl<S: Service> Connection<S> {
                     return Poll::Ready(End::Idle);
                 }
                 self.last_progress = now;
+                next = now + patience;
             }
-            self.timer.as_mut().reset(self.last_progress + patience);
+            self.timer.as_mut().reset(next);
         }
     }
 }
@@ -373,6 +424,9 @@ impl<S: Service> Drop for Connection<S> {
         }
     }
 }
+
+/// Bytes a second that a frame which holds memory must bring on the whole.
+const SLOWEST: u64 = 1 << 10;
 
 /// Rounds of one wake-up before the task yields.
 const ROUNDS_MAX: usize = 32;

@@ -23,9 +23,11 @@ pub struct ListenerOptions {
     pub receive_buffer: Option<usize>,
     /// `socket.send.buffer.bytes`; `None` leaves it to the system (Kafka's -1).
     pub send_buffer: Option<usize>,
-    /// Whether `max.connections` does not apply: brokers and controllers must get through when
-    /// clients have used up the limit.
-    pub exempt_from_limits: bool,
+    /// Listeners of the same number share the limits on connections.
+    pub group: u8,
+    /// Whether limits that it shares do not hold up its clients: brokers must get through when
+    /// other clients have used them up. One of those is closed instead.
+    pub protected: bool,
 }
 
 impl ListenerOptions {
@@ -38,7 +40,8 @@ impl ListenerOptions {
             backlog: 50,
             receive_buffer: Some(100 << 10),
             send_buffer: Some(100 << 10),
-            exempt_from_limits: false,
+            group: 0,
+            protected: false,
         }
     }
 }

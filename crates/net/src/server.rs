@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -15,8 +15,9 @@ use tokio::task::JoinHandle;
 
 use crate::budget::MemoryBudget;
 use crate::buffer::BufferPool;
-use crate::connection::{Connection, Limits, Shared};
+use crate::connection::{Activity, Connection, Limits, Shared};
 use crate::listener::{BoundListener, tune};
+use crate::quota::{ConnectionLimits, Entry, Gate, Quota};
 use crate::service::{ConnectionContext, Service};
 use crate::stats::NetStats;
 
@@ -28,12 +29,8 @@ pub struct ServerOptions {
     pub frame_size_max: usize,
     /// Requests of one connection that may be in flight; further ones are not read.
     pub in_flight_max: usize,
-    /// `max.connections`: further ones wait in the backlog.
-    pub connections_max: usize,
-    /// `max.connections.per.ip`: further ones are closed at once.
-    pub connections_per_ip_max: usize,
-    /// `max.connections.per.ip.overrides`.
-    pub connections_per_ip_overrides: HashMap<IpAddr, usize>,
+    /// Limits on connections at the start.
+    pub connections: ConnectionLimits,
     /// `connections.max.idle.ms`.
     pub idle_max: Duration,
     /// How long a frame that has begun and holds memory may make no progress.
@@ -47,9 +44,7 @@ impl Default for ServerOptions {
         Self {
             frame_size_max: 104_857_600,
             in_flight_max: 64,
-            connections_max: usize::MAX,
-            connections_per_ip_max: usize::MAX,
-            connections_per_ip_overrides: HashMap::new(),
+            connections: ConnectionLimits::default(),
             idle_max: Duration::from_secs(600),
             stall_max: Duration::from_secs(30),
             budget: MemoryBudget::new(512 << 20),
@@ -84,7 +79,12 @@ impl Server {
     ) -> Self {
         let stats = Arc::new(NetStats::default());
         let (draining, drained) = watch::channel(false);
-        let open = Arc::new(OpenConnections::default());
+        let gates = listeners.iter().map(|listener| Gate {
+            name: listener.options.name.clone(),
+            group: listener.options.group,
+            protected: listener.options.protected,
+        });
+        let open = Arc::new(OpenConnections::new(options.connections, gates.collect()));
         let budget = options.budget.clone();
         let addresses = listeners.iter().map(|l| (Arc::clone(&l.name), l.address)).collect();
         let shared = Arc::new(Shared {
@@ -99,14 +99,12 @@ impl Server {
                 stall_max: options.stall_max,
             },
         });
-        let options = Arc::new(options);
         let ids = Arc::new(AtomicU64::new(0));
         let acceptors = listeners.into_iter().enumerate().map(|(index, listener)| {
             let acceptor = Acceptor {
                 listener,
                 index,
                 shared: Arc::clone(&shared),
-                options: Arc::clone(&options),
                 open: Arc::clone(&open),
                 ids: Arc::clone(&ids),
                 drained: drained.clone(),
@@ -132,6 +130,11 @@ impl Server {
         &self.budget
     }
 
+    /// Changes the limits on connections.
+    pub fn limits(&self) -> LimitsHandle {
+        LimitsHandle(Arc::clone(&self.open))
+    }
+
     /// Stops accepting and reading, lets requests in flight finish and their answers leave, and
     /// cuts what is not done after `patience`.
     pub async fn shutdown(mut self, patience: Duration) -> DrainReport {
@@ -155,53 +158,118 @@ impl Drop for Server {
     }
 }
 
-/// Tasks of open connections, by connection id, and how many each address has.
-#[derive(Debug, Default)]
+/// Changes the limits of a running server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LimitsHandle(Arc<OpenConnections>);
+
+impl LimitsHandle {
+    /// From now on these limits hold. Connections beyond a smaller `total_max` are closed, those
+    /// that were quiet the longest first, as in Kafka.
+    pub fn set(&self, limits: ConnectionLimits) {
+        let mut table = self.0.table.lock();
+        table.quota.set_limits(limits);
+        for (group, excess) in table.quota.excess() {
+            table.close_quiet(group, excess);
+        }
+        drop(table);
+        self.0.changed.notify_waiters();
+    }
+}
+
+/// Open connections and their limits.
+#[derive(Debug)]
 struct OpenConnections {
     table: Mutex<Table>,
     changed: Notify,
+    /// Where the times of the quota count from.
+    began: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
-    tasks: HashMap<u64, Option<JoinHandle<()>>>,
-    per_ip: HashMap<IpAddr, usize>,
+    quota: Quota,
+    open: HashMap<u64, Open>,
+}
+
+/// One open connection.
+#[derive(Debug)]
+struct Open {
+    task: Option<JoinHandle<()>>,
+    activity: Arc<Activity>,
+}
+
+impl Table {
+    /// Closes connections of the group, those that were quiet the longest first.
+    fn close_quiet(&mut self, group: u8, count: usize) {
+        let started = self.open.iter().filter(|(_, open)| open.task.is_some());
+        let mut all: Vec<_> = started.map(|(id, open)| (open.activity.last(), *id)).collect();
+        all.retain(|(_, id)| self.quota.may_go(*id, group));
+        all.sort_unstable();
+        for (_, id) in all.into_iter().take(count) {
+            // Counted out here: its task may take a moment to end.
+            self.quota.leave(id);
+            if let Some(task) = self.open.get(&id).and_then(|open| open.task.as_ref()) {
+                tracing::debug!(connection = id, "closed for others: max.connections");
+                task.abort();
+            }
+        }
+    }
 }
 
 impl OpenConnections {
-    fn count(&self) -> usize {
-        self.table.lock().tasks.len()
+    fn new(limits: ConnectionLimits, gates: Vec<Gate>) -> Self {
+        let table = Table { quota: Quota::new(limits, gates), open: HashMap::new() };
+        Self { table: Mutex::new(table), changed: Notify::new(), began: Instant::now() }
     }
 
-    /// Counts a connection in, unless its address has its share already.
-    fn admit(self: &Arc<Self>, id: u64, ip: IpAddr, per_ip_max: usize) -> Option<Admission> {
-        let mut table = self.table.lock();
-        let of_ip = table.per_ip.entry(ip).or_insert(0);
-        if per_ip_max <= *of_ip {
-            return None;
+    /// Counts a connection in once there is a place for it; not at all, if its address has its
+    /// share already.
+    async fn admit(
+        self: &Arc<Self>,
+        id: u64,
+        gate: usize,
+        group: u8,
+        ip: IpAddr,
+    ) -> Option<Admission> {
+        let pause = self.table.lock().quota.arrived(gate, self.began.elapsed());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
-        *of_ip += 1;
-        table.tasks.insert(id, None);
-        Some(Admission { open: Arc::clone(self), id, ip })
-    }
-
-    fn attach(&self, id: u64, task: JoinHandle<()>) {
-        // A task that has ended already has taken its entry out.
-        if let Some(entry) = self.table.lock().tasks.get_mut(&id) {
-            *entry = Some(task);
-        }
-    }
-
-    async fn none_left(&self) {
-        self.wait_until(|count| count == 0).await;
-    }
-
-    async fn wait_until(&self, enough: impl Fn(usize) -> bool) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if enough(self.count()) {
+            {
+                let mut table = self.table.lock();
+                match table.quota.enter(id, gate, ip) {
+                    Entry::Refused => return None,
+                    Entry::Full => {}
+                    Entry::Open { excess } => {
+                        table.close_quiet(group, excess);
+                        let activity = Arc::new(Activity::new(self.began));
+                        let open = Open { task: None, activity: Arc::clone(&activity) };
+                        table.open.insert(id, open);
+                        return Some(Admission { open: Arc::clone(self), id, activity });
+                    }
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn attach(&self, id: u64, task: JoinHandle<()>) {
+        // A task that has ended already has taken its entry out.
+        if let Some(open) = self.table.lock().open.get_mut(&id) {
+            open.task = Some(task);
+        }
+    }
+
+    async fn none_left(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.table.lock().open.is_empty() {
                 return;
             }
             changed.await;
@@ -209,7 +277,9 @@ impl OpenConnections {
     }
 
     fn cut_all(&self) -> usize {
-        let tasks: Vec<_> = self.table.lock().tasks.values_mut().filter_map(Option::take).collect();
+        let mut table = self.table.lock();
+        let tasks: Vec<_> = table.open.values_mut().filter_map(|open| open.task.take()).collect();
+        drop(table);
         tasks.iter().for_each(JoinHandle::abort);
         tasks.len()
     }
@@ -219,20 +289,16 @@ impl OpenConnections {
 struct Admission {
     open: Arc<OpenConnections>,
     id: u64,
-    ip: IpAddr,
+    activity: Arc<Activity>,
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         let mut table = self.open.table.lock();
-        table.tasks.remove(&self.id);
-        if let Some(count) = table.per_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                table.per_ip.remove(&self.ip);
-            }
-        }
+        let gone = table.open.remove(&self.id);
+        table.quota.leave(self.id);
         drop(table);
+        drop(gone);
         self.open.changed.notify_waiters();
     }
 }
@@ -241,7 +307,6 @@ struct Acceptor<S: Service> {
     listener: BoundListener,
     index: usize,
     shared: Arc<Shared<S>>,
-    options: Arc<ServerOptions>,
     open: Arc<OpenConnections>,
     ids: Arc<AtomicU64>,
     drained: watch::Receiver<bool>,
@@ -250,12 +315,8 @@ struct Acceptor<S: Service> {
 impl<S: Service> Acceptor<S> {
     async fn run(self) {
         loop {
-            if !self.listener.options.exempt_from_limits {
-                let max = self.options.connections_max;
-                self.open.wait_until(|count| count < max).await;
-            }
             match self.listener.socket.accept().await {
-                Ok((stream, peer)) => self.accepted(stream, peer),
+                Ok((stream, peer)) => self.accepted(stream, peer).await,
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: closing connections will help, spinning not.
@@ -267,12 +328,13 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Serves a connection once the limits let it in. As in Kafka the next ones of this listener
+    /// wait behind it, in the backlog.
+    async fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
         let ip = peer.ip().to_canonical();
-        let overrides = &self.options.connections_per_ip_overrides;
-        let per_ip_max = overrides.get(&ip).unwrap_or(&self.options.connections_per_ip_max);
         let id = self.ids.fetch_add(1, Relaxed);
-        let Some(admission) = self.open.admit(id, ip, *per_ip_max) else {
+        let group = self.listener.options.group;
+        let Some(admission) = self.open.admit(id, self.index, group, ip).await else {
             NetStats::add(&self.shared.stats.refused, 1);
             tracing::debug!(listener = %self.listener.name, %peer, "refused: max.connections.per.ip");
             return;
@@ -292,11 +354,12 @@ impl<S: Service> Acceptor<S> {
         let drain = Box::pin(async move {
             let _ = drained.wait_for(|draining| *draining).await;
         });
+        let activity = Arc::clone(&admission.activity);
         let task = tokio::spawn(async move {
             // Counted out when the task ends, also when it is aborted or panics.
             let _admission = admission;
             let _closed = CountClosed(Arc::clone(&shared.stats));
-            Connection::new(shared, context, stream, drain).run().await;
+            Connection::new(shared, context, stream, activity, drain).run().await;
         });
         self.open.attach(id, task);
     }

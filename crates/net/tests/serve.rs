@@ -18,8 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_codec::{FileRange, Part};
 use ottla_net::{
-    Answer, BoundListener, CallError, ConnectionContext, Handled, ListenerOptions, MemoryBudget,
-    Outbound, OutboundOptions, Server, ServerOptions, Service,
+    Answer, BoundListener, CallError, ConnectionContext, ConnectionLimits, Handled,
+    ListenerOptions, MemoryBudget, Outbound, OutboundOptions, Server, ServerOptions, Service,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -313,8 +313,23 @@ async fn a_frame_that_stands_still_gives_its_memory_back() {
 }
 
 #[tokio::test]
+async fn a_frame_that_trickles_gives_its_memory_back() {
+    let world = world(&[], options(|o| o.stall_max = Duration::from_millis(100)));
+    let mut peer = world.peer().await;
+    peer.0.write_all(&1_000_000_i32.to_be_bytes()).await.unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let trickle = async {
+        while peer.0.write_all(&[0]).await.is_ok() {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, trickle).await.unwrap();
+    assert_eq!(world.server.budget().used(), 0);
+}
+
+#[tokio::test]
 async fn connections_of_one_address_are_limited() {
-    let mut world = world(&[], options(|o| o.connections_per_ip_max = 1));
+    let mut world = world(&[], options(|o| o.connections.per_ip_max = 1));
     let mut first = world.peer().await;
     first.ask(&["now"]).await;
     assert_eq!(first.answer().await.unwrap(), "now");
@@ -327,7 +342,7 @@ async fn connections_of_one_address_are_limited() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_one_to_close() {
-    let mut world = world(&[], options(|o| o.connections_max = 1));
+    let mut world = world(&[], options(|o| o.connections.total_max = 1));
     let mut first = world.peer().await;
     first.ask(&["now a"]).await;
     assert_eq!(world.asked().await, "now a");
@@ -414,6 +429,32 @@ async fn call(peer: Outbound, command: &str) -> Result<String, CallError> {
 fn request(id: i32, command: &str) -> Vec<Part> {
     let head = Bytes::copy_from_slice(&id.to_be_bytes());
     vec![Part::Bytes(head), Part::Bytes(Bytes::copy_from_slice(command.as_bytes()))]
+}
+
+#[tokio::test]
+async fn a_smaller_limit_closes_the_connection_that_was_quiet_longest() {
+    let world = world(&[], ServerOptions::default());
+    let mut peers = Vec::new();
+    for name in ["a", "b"] {
+        let mut peer = world.peer().await;
+        peer.ask(&[name]).await;
+        assert_eq!(peer.answer().await.unwrap(), name);
+        peers.push(peer);
+    }
+    let [mut first, mut second] = <[Peer; 2]>::try_from(peers).ok().unwrap();
+    first.ask(&["again"]).await;
+    assert_eq!(first.answer().await.unwrap(), "again");
+    let mut limits = ConnectionLimits::default();
+    limits.total_max = 1;
+    world.server.limits().set(limits);
+    assert_eq!(second.answer().await, None);
+    first.ask(&["still"]).await;
+    assert_eq!(first.answer().await.unwrap(), "still");
+    // A larger one lets those in that wait.
+    let mut third = world.peer().await;
+    third.ask(&["late"]).await;
+    world.server.limits().set(ConnectionLimits::default());
+    assert_eq!(third.answer().await.unwrap(), "late");
 }
 
 fn options(change: impl FnOnce(&mut ServerOptions)) -> ServerOptions {

@@ -18,6 +18,7 @@ const ECHO: Duration = Duration::from_millis(200);
 /// Runs a node until it is told to stop.
 pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     let levels = logging::start(args.log_format, "info");
+    let mut stop = Stop::new()?;
     let loaded = settings::read(args.file.as_deref(), &args.overrides, args.strict)?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
@@ -26,14 +27,14 @@ pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     // Without a file it is somebody's first node; a configured one is formatted on purpose.
     options.format = args.file.is_none();
     options.log_levels = Some(levels);
-    let node = Node::start(options).await.map_err(|error| failure(&error))?;
+    let Some(node) = start(options, &mut stop).await? else { return Ok(Exit::Interrupted) };
     for (name, address) in node.addresses() {
         tracing::info!("listening on {address} ({name})");
     }
-    let mut stop = Stop::new()?;
     tokio::select! {
-        () = node.ready() => tracing::info!(cluster_id = node.cluster_id(), "ready"),
+        biased;
         () = stop.first() => return Ok(finish(node, stop).await),
+        () = node.ready() => tracing::info!(cluster_id = node.cluster_id(), "ready"),
         reason = node.failed() => return Err(given_up(&reason)),
     }
     tokio::select! {
@@ -45,6 +46,7 @@ pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
 /// Runs a throw-away node until it is told to stop.
 pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
     let levels = logging::start(ottla_cli::LogFormat::Text, "warn");
+    let mut stop = Stop::new()?;
     let data = Data::new(args.data)?;
     let mut overrides = vec![
         format!("listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:0", args.port),
@@ -57,11 +59,11 @@ pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
     options.format = true;
     options.http_optional = true;
     options.log_levels = Some(levels);
-    let node = Node::start(options).await.map_err(|error| failure(&error))?;
-    let mut stop = Stop::new()?;
+    let Some(node) = start(options, &mut stop).await? else { return Ok(Exit::Interrupted) };
     tokio::select! {
-        () = node.ready() => announce(&node, &data.path, args.format),
+        biased;
         () = stop.first() => return Ok(finish(node, stop).await),
+        () = node.ready() => announce(&node, &data.path, args.format),
         reason = node.failed() => return Err(given_up(&reason)),
     }
     tokio::select! {
@@ -76,6 +78,34 @@ fn given_up(reason: &str) -> Failure {
         "What was acknowledged is on disk: repair the disk or take it out of log.dirs, then start \
          again.",
     )
+}
+
+/// Starts a node. A signal meanwhile is kept, and the node that stands then stops cleanly; a second
+/// one does not wait for that: no node.
+async fn start(options: StartOptions, stop: &mut Stop) -> Result<Option<Node>, Failure> {
+    // On a thread of its own, because recovery of the logs does not yield.
+    let mut starting = tokio::spawn(Node::start(options));
+    let started = tokio::select! {
+        biased;
+        started = &mut starting => started,
+        () = stop.first() => {
+            tracing::info!("stopping once the start is done; a second signal stops at once");
+            let started = tokio::select! {
+                biased;
+                started = &mut starting => started,
+                () = stop.second() => {
+                    tracing::warn!("stopped during the start, the next one will recover");
+                    return Ok(None);
+                }
+            };
+            stop.again();
+            started
+        }
+    };
+    match started {
+        Ok(started) => started.map(Some).map_err(|error| failure(&error)),
+        Err(panicked) => Err(Failure::new(Exit::Failed, format!("the start failed: {panicked}"))),
+    }
 }
 
 fn announce(node: &Node, data: &std::path::Path, format: DevFormat) {
@@ -136,6 +166,8 @@ fn failure(error: &StartError) -> Failure {
 
 /// SIGTERM and SIGINT.
 struct Stop {
+    /// A signal that came before anybody could act on it.
+    kept: bool,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -148,12 +180,21 @@ impl Stop {
             })
         };
         Ok(Self {
+            kept: false,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
+    /// The last signal is to be seen again.
+    fn again(&mut self) {
+        self.kept = true;
+    }
+
     async fn first(&mut self) {
+        if std::mem::take(&mut self.kept) {
+            return;
+        }
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -340,6 +340,10 @@ fn write_value(message: &Message, ty: &Type, name: &str, place: &str, by_ref: bo
              s.put_records({borrow});\n"
         ),
         Type::Plain("uuid") => format!("s.put(&{place}.0);\n"),
+        // Whoever sends a response counts the errors in it.
+        Type::Plain("int16") if name == "ErrorCode" && message.kind == "response" => {
+            format!("s.put_error_code({copy});\n")
+        }
         Type::Plain(plain) => format!("s.put_{}({copy});\n", primitive(plain)),
         Type::Struct(_) => format!("{place}.encode(version, s)?;\n"),
         Type::Array(element) => {

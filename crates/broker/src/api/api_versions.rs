@@ -17,6 +17,7 @@ use ottla_types::ErrorCode;
 use crate::api;
 use crate::dispatch::{self, ClientSession, ListenerKind, RequestContext};
 use crate::shared::Shared;
+use crate::telemetry::RequestTimer;
 
 /// Handles a frame whose header is read; unlike other handlers it changes the session.
 pub(crate) fn handle_frame(
@@ -31,6 +32,7 @@ pub(crate) fn handle_frame(
             return Handled::Now(Answer::Close(format!("unreadable ApiVersions: {error}").into()));
         }
     };
+    let timer = RequestTimer::start(shared, &ctx);
     let response = match check(shared, ctx.version, &request) {
         Ok(()) => {
             if ctx.version >= 3 {
@@ -44,7 +46,7 @@ pub(crate) fn handle_frame(
         }
         Err(code) => ApiVersionsResponse { error_code: code.code(), ..Default::default() },
     };
-    Handled::Now(dispatch::answer(&ctx, &response))
+    Handled::Now(dispatch::answer(&ctx, &response, &timer))
 }
 
 fn check(shared: &Shared, version: i16, request: &ApiVersionsRequest) -> Result<(), ErrorCode> {

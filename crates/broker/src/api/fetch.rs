@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ottla_codec::{RecordData, Str};
@@ -23,6 +24,9 @@ use crate::fetch_session::{
 use crate::partition::{Partition, ReadOutcome, ReadSpec};
 use crate::purgatory::Wait;
 use crate::shared::Shared;
+
+/// First version whose answers name the new leader (KIP-951).
+const LEADER_HINTS: i16 = 16;
 
 /// Handles one request.
 pub(crate) fn handle(
@@ -192,7 +196,10 @@ impl Plan {
     }
 
     fn is_enough(&self, read: &Read) -> bool {
-        read.urgent || read.outcomes.is_empty() || read.bytes >= self.min_bytes
+        read.urgent
+            || read.outcomes.is_empty()
+            || read.bytes >= self.min_bytes
+            || self.shared.stopping.load(Ordering::SeqCst)
     }
 
     /// Looks again at every change until there is enough or time is up.
@@ -247,7 +254,7 @@ impl Plan {
             self.from_replica,
             draw,
         );
-        if self.ctx.version >= 16 {
+        if LEADER_HINTS <= self.ctx.version {
             response.node_endpoints = self.node_endpoints(&leaders);
         }
         response
@@ -286,9 +293,9 @@ impl Plan {
                 let missing =
                     [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].contains(&code);
                 data.aborted_transactions = missing.then(Vec::new);
-                let elsewhere =
-                    matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
-                if elsewhere && self.ctx.version >= 16 {
+                if LEADER_HINTS <= self.ctx.version
+                    && matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)
+                {
                     let (id, name) = match &key.0 {
                         TopicKey::Id(id) => (Some(*id), ""),
                         TopicKey::Name(name) => (None, &**name),

@@ -22,6 +22,9 @@ use crate::purgatory::Wait;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 
+/// First version whose answers name the new leader (KIP-951).
+const LEADER_HINTS: i16 = 10;
+
 /// Handles one request.
 pub(crate) fn handle(
     shared: &Arc<Shared>,
@@ -45,7 +48,9 @@ pub(crate) fn handle(
             Some(error) => Reply::Close(format!("produce with acks=0 failed: {error}").into()),
         };
     }
-    shared.fill_produce_hints(ctx, &mut response);
+    if LEADER_HINTS <= ctx.version {
+        shared.fill_produce_hints(ctx, &mut response);
+    }
     if waits.is_empty() {
         return Reply::Now(response);
     }

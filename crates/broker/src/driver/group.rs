@@ -22,8 +22,9 @@ use dashmap::DashMap;
 use ottla_config::BrokerConfig;
 use ottla_group::{DeletedTopic, GroupConfig, GroupError, GroupId, Now, Request, Response};
 use ottla_metadata::{ClusterImage, ImageDelta};
+use ottla_metrics::Recent;
 use ottla_record::Compression;
-use ottla_types::{PartitionIndex, TopicId, java_string_hash};
+use ottla_types::{MonoTime, PartitionIndex, TopicId, java_string_hash};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -64,6 +65,8 @@ struct Env {
     runtime: Handle,
     settings: ArcSwap<Settings>,
     timers: Timers,
+    /// How long it took of late to load a partition, in milliseconds.
+    loads: Recent,
 }
 
 impl Env {
@@ -177,6 +180,7 @@ impl GroupHandle {
             runtime: Handle::current(),
             settings: ArcSwap::from_pointee(settings),
             timers: Timers::default(),
+            loads: Recent::default(),
         });
         Self(Arc::new_cyclic(|inner| Inner {
             shards: DashMap::new(),
@@ -276,6 +280,11 @@ impl GroupHandle {
     /// Asks every shard of this broker.
     pub(crate) fn ask_all(&self, request: &Request) -> Vec<Asked> {
         self.shards().iter().map(|shard| shard.ask(request.clone())).collect()
+    }
+
+    /// Mean and longest time that loading a partition took of late, in milliseconds.
+    pub(crate) fn load_times(&self) -> Option<(f64, f64)> {
+        self.0.env.loads.read(self.0.env.clock.now().since(MonoTime::ZERO))
     }
 
     /// Figures of all shards.

@@ -41,6 +41,19 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// What the log says of it.
+    fn says(self) -> &'static str {
+        match self {
+            Self::Starting => "catches up with the metadata",
+            Self::Recovery => "has caught up and waits to be unfenced",
+            Self::Running => "serves clients",
+            Self::PendingShutdown => "asks the controller for permission to stop",
+            Self::Stopped => "may stop",
+        }
+    }
+}
+
 /// An address that this broker advertises, with the port it really has.
 #[derive(Clone, Debug)]
 pub(crate) struct Advertised {
@@ -226,7 +239,7 @@ impl Driver {
         };
         let before = self.phase.send_replace(phase);
         if before != phase {
-            tracing::info!(?phase, "broker");
+            tracing::info!("the broker {}", phase.says());
         }
     }
 
@@ -336,7 +349,8 @@ impl Driver {
             }
             Ok(response) => {
                 let code = ErrorCode::from_code(response.error_code);
-                tracing::warn!(?code, "directories were not assigned, trying again");
+                let code = code.unwrap_or(ErrorCode::UnknownServerError);
+                tracing::warn!(%code, "directories were not assigned, trying again");
                 assignments
             }
             Err(error) => {

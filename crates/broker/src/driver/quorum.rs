@@ -32,8 +32,11 @@ use crate::clock::Clock;
 use crate::replicas::FsLog;
 
 mod disk;
+mod latencies;
 
 pub(crate) use disk::{MetadataDisk, MetadataDiskError, Retention, read_snapshot_part};
+pub(crate) use latencies::Latencies;
+use latencies::Stopwatch;
 
 /// What the quorum looks like from outside, swapped whole.
 #[derive(Clone, Debug)]
@@ -83,6 +86,7 @@ pub(crate) struct QuorumHandle {
     known_leader: watch::Receiver<Option<NodeId>>,
     log: Arc<Mutex<FsLog>>,
     directory: Arc<std::path::Path>,
+    latencies: Arc<Latencies>,
 }
 
 /// Reaches the controller in the same thread.
@@ -149,6 +153,11 @@ impl QuorumHandle {
         self.high_watermark.clone()
     }
 
+    /// How long commits and elections took of late.
+    pub(crate) fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
     /// The metadata log: committed batches only.
     pub(crate) fn log(&self) -> &Mutex<FsLog> {
         &self.log
@@ -213,6 +222,7 @@ pub(crate) fn start(
         known_leader,
         log: start.disk.log.clone(),
         directory: start.disk.directory.clone().into(),
+        latencies: Arc::default(),
     };
     let driver = Driver {
         quorum: start.quorum,
@@ -227,6 +237,7 @@ pub(crate) fn start(
         publish,
         tell_leader,
         restarts: None,
+        stopwatch: Stopwatch::start(handle.latencies.clone(), start.clock.now()),
         stopping: false,
     };
     let thread =
@@ -248,6 +259,7 @@ struct Driver {
     tell_leader: watch::Sender<Option<NodeId>>,
     /// Epoch in which the controller waits to begin again after a refused proposal.
     restarts: Option<LeaderEpoch>,
+    stopwatch: Stopwatch,
     stopping: bool,
 }
 
@@ -389,9 +401,15 @@ impl Driver {
         let proposed = batch.build().map_err(|error| error.to_string()).and_then(|batch| {
             self.quorum.propose(now, proposal.epoch, &batch).map_err(|error| error.to_string())
         });
-        if let Err(error) = proposed {
-            tracing::warn!(error, "a proposal was refused, the controller starts over");
-            self.restart_controller();
+        match proposed {
+            Ok(_) => {
+                let count = u64::try_from(proposal.values.len()).unwrap_or(u64::MAX);
+                self.stopwatch.proposed(proposal.base_offset.plus(count), now.mono);
+            }
+            Err(error) => {
+                tracing::warn!(error, "a proposal was refused, the controller starts over");
+                self.restart_controller();
+            }
         }
     }
 
@@ -444,10 +462,16 @@ impl Driver {
             Output::Append(committed) => self.append(&committed),
             Output::Send { to, .. } => {
                 // A quorum of more than one node is refused at the start.
-                tracing::warn!(?to, "there is no way to another controller yet");
+                tracing::warn!(%to, "there is no way to another controller yet");
             }
             Output::LeaderChanged { epoch, leader } => {
-                tracing::info!(%epoch, ?leader, "the metadata quorum's leader changed");
+                self.stopwatch.led(leader.is_some(), self.clock.now());
+                match leader {
+                    Some(leader) => {
+                        tracing::info!(%epoch, %leader, "the metadata quorum has a leader")
+                    }
+                    None => tracing::info!(%epoch, "the metadata quorum has no leader"),
+                }
             }
             Output::BecameLeader { epoch } => self.activate(epoch),
             Output::LostLeadership { epoch } => {
@@ -458,9 +482,10 @@ impl Driver {
                 }
             }
             Output::VotersChanged { .. } => {}
-            Output::VoterChangeDone(done) => {
-                tracing::info!(?done, "a change of voters ended");
-            }
+            Output::VoterChangeDone(done) => match done {
+                Ok(()) => tracing::info!("the voters have changed"),
+                Err(error) => tracing::warn!(%error, "the voters have not changed"),
+            },
             Output::SyncLog(up_to) => {
                 self.or_die("a sync of the metadata log", MetadataDisk::sync_log);
                 self.acknowledge(Input::LogSynced(up_to));
@@ -484,6 +509,7 @@ impl Driver {
     }
 
     fn append(&mut self, committed: &Committed) {
+        self.stopwatch.committed(committed.end, self.clock.now());
         let now = self.clock.wall();
         self.or_die("an append to the metadata log", |disk| disk.append(committed, now));
         let image = self.disk.image.stable();

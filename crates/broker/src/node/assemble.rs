@@ -1,6 +1,8 @@
 //! The parts of a node, each made from the configuration.
 
+use std::net::ToSocketAddrs as _;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,7 +12,10 @@ use ottla_config::{BrokerConfig, Layers, Listener};
 use ottla_log::{FsStorage, LogConfig, LogDirectory};
 use ottla_metadata::controller::{Controller, ControllerConfig, SnapshotTrigger};
 use ottla_metadata::{Bootstrap, ClusterImage};
-use ottla_net::{BindError, BoundListener, ListenerOptions, MemoryBudget, Server, ServerOptions};
+use ottla_net::{
+    BindError, BoundListener, ConnectionLimits, ListenerOptions, MemoryBudget, Server,
+    ServerOptions,
+};
 use ottla_quorum::{Now, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
 use ottla_types::{DirectoryId, Offset};
 use parking_lot::Mutex;
@@ -150,14 +155,21 @@ fn controller_config(config: &BrokerConfig, cluster_id: &str) -> ControllerConfi
 
 /// Opens every listener.
 pub(super) fn bind(config: &BrokerConfig) -> Result<Vec<BoundListener>, BindError> {
-    config
-        .listeners
-        .all
-        .iter()
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let all = &config.listeners.all;
+    let brokers = all.iter().filter(|it| !config.listeners.is_controller(&it.name)).count();
+    all.iter()
         .map(|listener| {
             let host = listener.host.clone().unwrap_or_default();
             let mut options = ListenerOptions::new(listener.name.clone(), host, listener.port);
             options.backlog = config.network.listen_backlog;
+            options.receive_buffer = config.network.receive_buffer_bytes.map(size);
+            options.send_buffer = config.network.send_buffer_bytes.map(size);
+            // A controller counts its connections apart; brokers among themselves get through
+            // when clients have a listener of their own and have used up the limit.
+            let controller = config.listeners.is_controller(&listener.name);
+            options.group = u8::from(controller);
+            options.protected = 1 < brokers && config.listeners.inter_broker == listener.name;
             BoundListener::bind(options)
         })
         .collect()
@@ -256,8 +268,51 @@ pub(super) fn share(
         producer_ids: ProducerIds::default(),
         published: OnceLock::new(),
         lifecycle: OnceLock::new(),
+        stopping: AtomicBool::new(false),
+        connections: OnceLock::new(),
         metadata_directory: directories.pop(),
     })
+}
+
+/// Limits on connections, as net wants them.
+fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
+    let network = &config.network;
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let mut limits = ConnectionLimits::default();
+    limits.total_max = count(network.connections_max);
+    limits.per_ip_max = count(network.connections_per_ip_max);
+    limits.rate_max = network.connection_rate_max;
+    for (host, max) in &network.connections_per_ip_overrides {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match (host, 0).to_socket_addrs() {
+            Ok(found) => {
+                let found = found.map(|address| (address.ip().to_canonical(), count(*max)));
+                limits.per_ip_overrides.extend(found);
+            }
+            Err(error) => {
+                tracing::warn!(host, %error, "max.connections.per.ip.overrides: no such host");
+            }
+        }
+    }
+    // Names of listeners in keys are written in any case.
+    let named = |name: &str| {
+        let mut all = config.listeners.all.iter().map(|listener| listener.name.as_str());
+        all.find(|listener| listener.eq_ignore_ascii_case(name)).unwrap_or(name).to_owned()
+    };
+    for (name, max) in &network.listener_connections_max {
+        limits.listeners.entry(named(name)).or_default().connections_max = count(*max);
+    }
+    for (name, max) in &network.listener_connection_rate_max {
+        limits.listeners.entry(named(name)).or_default().rate_max = *max;
+    }
+    limits
+}
+
+/// Makes the limits on connections effective that the configuration has now.
+pub(crate) fn apply_connection_limits(shared: &Shared) {
+    if let Some(limits) = shared.connections.get() {
+        limits.set(connection_limits(&shared.config.load()));
+    }
 }
 
 /// Starts serving.
@@ -268,18 +323,15 @@ pub(super) fn serve(
 ) -> Server {
     let network = &config.network;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let mut options = ServerOptions::default();
     options.frame_size_max = size(network.request_bytes_max);
-    options.connections_max = count(network.connections_max);
-    options.connections_per_ip_max = count(network.connections_per_ip_max);
-    options.connections_per_ip_overrides = network
-        .connections_per_ip_overrides
-        .iter()
-        .filter_map(|(host, max)| Some((host.parse().ok()?, count(*max))))
-        .collect();
+    options.connections = connection_limits(config);
     options.idle_max = network.idle_max.unwrap_or(Duration::MAX);
     let memory = network.queued_bytes_max.map_or(DEFAULT_REQUEST_MEMORY, size);
     options.budget = MemoryBudget::new(memory);
-    Server::start(listeners, Arc::new(Dispatcher::new(shared.clone())), options)
+    let server = Server::start(listeners, Arc::new(Dispatcher::new(shared.clone())), options);
+    let _ = shared.connections.set(server.limits());
+    // Metadata may have changed them meanwhile.
+    apply_connection_limits(shared);
+    server
 }

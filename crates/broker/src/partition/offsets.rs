@@ -107,6 +107,11 @@ impl Partition {
         Ok(start)
     }
 
+    /// Fetches that wait look again, whether there is news or not.
+    pub(crate) fn wake_readers(&self) {
+        self.state.lock().waiting.changed();
+    }
+
     /// The producers that the partition remembers.
     pub(crate) fn producers(&self) -> Vec<ProducerView> {
         self.state.lock().log.as_ref().map(FsLog::describe_producers).unwrap_or_default()

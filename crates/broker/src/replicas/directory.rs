@@ -53,6 +53,16 @@ impl Directory {
         self.flusher.hurry();
     }
 
+    /// From now on the times of syncs are noted here.
+    pub(crate) fn measure_syncs(&self, times: Arc<ottla_metrics::Histogram>) {
+        self.flusher.measure(times);
+    }
+
+    /// Notes how long a sync of a partition took.
+    pub(crate) fn sync_took(&self, time: std::time::Duration) {
+        self.flusher.took(time);
+    }
+
     /// Syncs what is queued and ends the flusher.
     pub(crate) fn close(&self) {
         self.flusher.close();

@@ -1,16 +1,19 @@
 //! Figures that exist anyway and are read when metrics are rendered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_metadata::controller::Stats as ControllerStats;
 use ottla_metrics::table as names;
 use ottla_quorum::Role;
-use ottla_types::{LeaderEpoch, NodeId, Offset};
+use ottla_types::{LeaderEpoch, MonoTime, NodeId, Offset};
 
 use super::computed;
+use crate::driver::quorum::Latencies;
 use crate::partition::PartitionFigures;
 use crate::shared::Shared;
 
+type Latency = fn(&Latencies, Duration) -> Option<f64>;
 type Chosen = fn(&Led) -> bool;
 type Figure = fn(&ControllerStats) -> usize;
 
@@ -37,6 +40,8 @@ fn sum(shared: &Shared, figure: impl Fn(&PartitionFigures) -> usize) -> f64 {
 }
 
 fn replicas(shared: &Arc<Shared>) {
+    let syncs = shared.telemetry.registry().histogram(&names::LOG_FLUSH_TIME, &[]);
+    shared.replicas.measure_syncs(&syncs);
     computed(shared, &names::PARTITION_COUNT, &[], |s| count(s.partitions.all().len()));
     computed(shared, &names::LEADER_COUNT, &[], |s| sum(s, |figures| figures.leads.into()));
     computed(shared, &names::OFFLINE_REPLICAS, &[], |s| count(s.replicas.offline_count()));
@@ -129,6 +134,9 @@ fn controller(shared: &Arc<Shared>) {
     for (definition, figure) in figures {
         computed(shared, definition, &[], move |s| count(figure(&stats(s))));
     }
+    computed(shared, &names::LAST_APPLIED_OFFSET, &[], |s| {
+        number(s.image.load().end().max(Offset(1)).0 - 1)
+    });
     computed(shared, &names::LAST_COMMITTED_OFFSET, &[], |s| {
         let end = s.quorum.get().map_or(Offset::ZERO, |quorum| quorum.status().high_watermark);
         number(end.max(Offset(1)).0 - 1)
@@ -171,6 +179,19 @@ fn quorum(shared: &Arc<Shared>) {
     computed(shared, &names::RAFT_OBSERVERS, &[], move |s| {
         status(s).map_or(0.0, |status| count(status.quorum.observers))
     });
+    let latencies: [(_, Latency); 4] = [
+        (&names::RAFT_COMMIT_LATENCY_AVG, |s, now| s.commit.read(now).map(|(mean, _)| mean)),
+        (&names::RAFT_COMMIT_LATENCY_MAX, |s, now| s.commit.read(now).map(|(_, max)| max)),
+        (&names::RAFT_ELECTION_LATENCY_AVG, |s, now| s.election.read(now).map(|(mean, _)| mean)),
+        (&names::RAFT_ELECTION_LATENCY_MAX, |s, now| s.election.read(now).map(|(_, max)| max)),
+    ];
+    for (definition, latency) in latencies {
+        computed(shared, definition, &[], move |s| {
+            let now = s.clock.now().since(MonoTime::ZERO);
+            // Kafka's word for none.
+            s.quorum.get().and_then(|quorum| latency(quorum.latencies(), now)).unwrap_or(f64::NAN)
+        });
+    }
     computed(shared, &names::METADATA_APPLIED_OFFSET, &[], |s| {
         number(s.image.load().end().max(Offset(1)).0 - 1)
     });

@@ -41,6 +41,14 @@ pub(super) fn register(shared: &Arc<Shared>) {
         count(figures(s).classic())
     });
     computed(shared, &names::OFFSET_COUNT, &[], move |s| count(figures(s).offsets));
+    let loads = |s: &Shared| s.groups.get().and_then(|groups| groups.load_times());
+    // Kafka's word for none of late.
+    computed(shared, &names::COORDINATOR_LOAD_AVG, &[], move |s| {
+        loads(s).map_or(f64::NAN, |(mean, _)| mean)
+    });
+    computed(shared, &names::COORDINATOR_LOAD_MAX, &[], move |s| {
+        loads(s).map_or(f64::NAN, |(_, max)| max)
+    });
     let counters: [(_, Counter); 4] = [
         (&names::OFFSET_COMMITS, |counters| counters.offset_commits),
         (&names::OFFSET_EXPIRATIONS, |counters| counters.offset_expirations),

@@ -19,7 +19,7 @@ impl GroupShard {
     }
 
     pub(super) fn describe(&self, id: GroupId) -> DescribedGroup {
-        match self.groups.committed(&id) {
+        match self.groups.shown(&id) {
             Some(Group::Classic(group)) => describe_classic(id, group),
             Some(Group::Foreign(_)) => {
                 let message = format!("group {id} is not a classic group");
@@ -38,7 +38,7 @@ impl GroupShard {
         };
         let mut listed: Vec<ListedGroup> = self
             .groups
-            .all_committed()
+            .all_shown()
             .map(|(id, group)| listed(id, group))
             .filter(|group| wanted(&filter.states, group.state))
             .filter(|group| wanted(&filter.kinds, group.kind.name()))

@@ -48,7 +48,7 @@ impl Message for AddPartitionsToTxnResponse {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
         if version >= 4 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version >= 4 {
             wire::put_array(

@@ -71,7 +71,7 @@ impl EntryData {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", version >= 1, self.error_message.as_ref())?;
         wire::put_array(s, "Entity", version >= 1, &self.entity, |s, element| {
             element.encode(version, s)

@@ -79,7 +79,7 @@ impl AlterConfigsResourceResponse {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", version >= 2, self.error_message.as_ref())?;
         s.put_i8(self.resource_type);
         wire::put_string(s, "ResourceName", version >= 2, &self.resource_name)?;

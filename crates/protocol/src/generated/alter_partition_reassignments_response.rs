@@ -55,7 +55,7 @@ impl Message for AlterPartitionReassignmentsResponse {
         if version >= 1 {
             s.put_bool(self.allow_replication_factor_change);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_array(s, "Responses", true, &self.responses, |s, element| {
             element.encode(version, s)
@@ -124,7 +124,7 @@ impl ReassignablePartitionResponse {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         s.put_uvarint(0);
         Ok(())

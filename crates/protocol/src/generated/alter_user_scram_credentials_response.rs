@@ -66,7 +66,7 @@ impl AlterUserScramCredentialsResult {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "User", true, &self.user)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         s.put_uvarint(0);
         Ok(())

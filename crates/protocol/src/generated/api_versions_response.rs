@@ -75,7 +75,7 @@ impl Message for ApiVersionsResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "ApiKeys", version >= 3, &self.api_keys, |s, element| {
             element.encode(version, s)
         })?;

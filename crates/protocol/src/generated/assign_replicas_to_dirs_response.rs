@@ -32,7 +32,7 @@ impl Message for AssignReplicasToDirsResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "Directories", true, &self.directories, |s, element| {
             element.encode(version, s)
         })?;
@@ -116,7 +116,7 @@ impl PartitionData {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_uvarint(0);
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Message for BrokerHeartbeatResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_bool(self.is_caught_up);
         s.put_bool(self.is_fenced);
         s.put_bool(self.should_shut_down);

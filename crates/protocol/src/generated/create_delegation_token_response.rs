@@ -62,7 +62,7 @@ impl Message for CreateDelegationTokenResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_string(s, "PrincipalType", version >= 2, &self.principal_type)?;
         wire::put_string(s, "PrincipalName", version >= 2, &self.principal_name)?;
         if version >= 3 {

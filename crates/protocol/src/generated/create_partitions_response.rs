@@ -66,7 +66,7 @@ impl CreatePartitionsTopicResult {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "Name", version >= 2, &self.name)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", version >= 2, self.error_message.as_ref())?;
         if version >= 2 {
             s.put_uvarint(0);

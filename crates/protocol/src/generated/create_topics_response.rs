@@ -115,7 +115,7 @@ impl CreatableTopicResult {
         if version >= 7 {
             s.put(&self.topic_id.0);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", version >= 5, self.error_message.as_ref())?;
         if version >= 5 {
             s.put_i32(self.num_partitions);

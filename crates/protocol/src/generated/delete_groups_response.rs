@@ -68,7 +68,7 @@ impl DeletableGroupResult {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "GroupId", version >= 2, &self.group_id)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 3 {
             wire::put_nullable_string(
                 s,

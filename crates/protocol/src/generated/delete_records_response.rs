@@ -101,7 +101,7 @@ impl DeleteRecordsPartitionResult {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
         s.put_i64(self.low_watermark);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 2 {
             s.put_uvarint(0);
         }

@@ -36,7 +36,7 @@ impl Message for DeleteShareGroupOffsetsResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_array(s, "Responses", true, &self.responses, |s, element| {
             element.encode(version, s)
@@ -73,7 +73,7 @@ impl DeleteShareGroupOffsetsResponseTopic {
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "TopicName", true, &self.topic_name)?;
         s.put(&self.topic_id.0);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         s.put_uvarint(0);
         Ok(())

@@ -95,7 +95,7 @@ impl DeletableTopicResult {
         if version >= 6 {
             s.put(&self.topic_id.0);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 5 {
             wire::put_nullable_string(
                 s,

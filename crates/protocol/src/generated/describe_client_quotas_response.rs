@@ -47,7 +47,7 @@ impl Message for DescribeClientQuotasResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", version >= 1, self.error_message.as_ref())?;
         match &self.entries {
             None => wire::put_len(s, "Entries", version >= 1, None)?,

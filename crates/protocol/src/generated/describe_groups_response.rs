@@ -105,7 +105,7 @@ impl DescribedGroup {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 6 {
             wire::put_nullable_string(
                 s,

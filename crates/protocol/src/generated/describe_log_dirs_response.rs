@@ -37,7 +37,7 @@ impl Message for DescribeLogDirsResponse {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
         if version >= 3 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         wire::put_array(s, "Results", version >= 2, &self.results, |s, element| {
             element.encode(version, s)
@@ -103,7 +103,7 @@ impl DescribeLogDirsResult {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_string(s, "LogDir", version >= 2, &self.log_dir)?;
         wire::put_array(s, "Topics", version >= 2, &self.topics, |s, element| {
             element.encode(version, s)

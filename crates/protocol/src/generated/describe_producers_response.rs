@@ -89,7 +89,7 @@ impl PartitionResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_array(s, "ActiveProducers", true, &self.active_producers, |s, element| {
             element.encode(version, s)

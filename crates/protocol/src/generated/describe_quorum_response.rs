@@ -48,7 +48,7 @@ impl Message for DescribeQuorumResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 2 {
             wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         }
@@ -152,7 +152,7 @@ impl PartitionData {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 2 {
             wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         }

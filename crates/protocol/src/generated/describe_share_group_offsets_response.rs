@@ -65,7 +65,7 @@ impl DescribeShareGroupOffsetsResponseGroup {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "GroupId", true, &self.group_id)?;
         wire::put_array(s, "Topics", true, &self.topics, |s, element| element.encode(version, s))?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         s.put_uvarint(0);
         Ok(())
@@ -158,7 +158,7 @@ impl DescribeShareGroupOffsetsResponsePartition {
         if version >= 1 {
             s.put_i64(self.lag);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         s.put_uvarint(0);
         Ok(())

@@ -93,7 +93,7 @@ impl DescribeTopicPartitionsResponseTopic {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "Name", true, self.name.as_ref())?;
         s.put(&self.topic_id.0);
         s.put_bool(self.is_internal);
@@ -167,7 +167,7 @@ impl DescribeTopicPartitionsResponsePartition {
     }
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.partition_index);
         s.put_i32(self.leader_id);
         s.put_i32(self.leader_epoch);

@@ -74,7 +74,7 @@ impl TransactionState {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_string(s, "TransactionalId", true, &self.transactional_id)?;
         wire::put_string(s, "TransactionState", true, &self.transaction_state)?;
         s.put_i32(self.transaction_timeout_ms);

@@ -46,7 +46,7 @@ impl Message for DescribeUserScramCredentialsResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_array(s, "Results", true, &self.results, |s, element| {
             element.encode(version, s)
@@ -94,7 +94,7 @@ impl DescribeUserScramCredentialsResult {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "User", true, &self.user)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_array(s, "CredentialInfos", true, &self.credential_infos, |s, element| {
             element.encode(version, s)

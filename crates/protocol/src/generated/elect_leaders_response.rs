@@ -38,7 +38,7 @@ impl Message for ElectLeadersResponse {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
         if version >= 1 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version < 1 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;
@@ -126,7 +126,7 @@ impl PartitionResult {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_id);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", version >= 2, self.error_message.as_ref())?;
         if version >= 2 {
             s.put_uvarint(0);

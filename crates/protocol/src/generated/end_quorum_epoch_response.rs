@@ -42,7 +42,7 @@ impl Message for EndQuorumEpochResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "Topics", version >= 1, &self.topics, |s, element| {
             element.encode(version, s)
         })?;
@@ -133,7 +133,7 @@ impl PartitionData {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.leader_id);
         s.put_i32(self.leader_epoch);
         if version >= 1 {

@@ -28,7 +28,7 @@ impl Message for EnvelopeResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         wire::put_nullable_bytes(s, "ResponseData", true, self.response_data.as_ref())?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_uvarint(0);
         Ok(())
     }

@@ -58,7 +58,7 @@ impl Message for FetchResponse {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
         if version >= 7 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version >= 7 {
             s.put_i32(self.session_id);
@@ -219,7 +219,7 @@ impl PartitionData {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i64(self.high_watermark);
         s.put_i64(self.last_stable_offset);
         if version >= 5 {

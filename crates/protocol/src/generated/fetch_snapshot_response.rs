@@ -44,7 +44,7 @@ impl Message for FetchSnapshotResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "Topics", true, &self.topics, |s, element| element.encode(version, s))?;
         if version < 1 && !self.node_endpoints.is_empty() {
             wire::not_in_version("NodeEndpoints", version)?;
@@ -139,7 +139,7 @@ impl PartitionSnapshot {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         self.snapshot_id.encode(version, s)?;
         s.put_i64(self.size);
         s.put_i64(self.position);

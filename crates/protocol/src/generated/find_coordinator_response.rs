@@ -77,7 +77,7 @@ impl Message for FindCoordinatorResponse {
             s.put_i32(self.throttle_time_ms);
         }
         if version <= 3 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version > 3 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;
@@ -206,7 +206,7 @@ impl Coordinator {
             wire::not_in_version("Port", version)?;
         }
         if version >= 4 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version < 4 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;

@@ -54,7 +54,7 @@ impl Message for GetTelemetrySubscriptionsResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put(&self.client_instance_id.0);
         s.put_i32(self.subscription_id);
         wire::put_array(

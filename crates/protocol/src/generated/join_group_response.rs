@@ -81,7 +81,7 @@ impl Message for JoinGroupResponse {
         if version >= 2 {
             s.put_i32(self.throttle_time_ms);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.generation_id);
         if version >= 7 {
             wire::put_nullable_string(

@@ -39,7 +39,7 @@ impl Message for LeaveGroupResponse {
         if version >= 1 {
             s.put_i32(self.throttle_time_ms);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 3 {
             wire::put_array(s, "Members", version >= 4, &self.members, |s, element| {
                 element.encode(version, s)
@@ -113,7 +113,7 @@ impl MemberResponse {
             wire::not_in_version("GroupInstanceId", version)?;
         }
         if version >= 3 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version < 3 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;

@@ -37,7 +37,7 @@ impl Message for ListGroupsResponse {
         if version >= 1 {
             s.put_i32(self.throttle_time_ms);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "Groups", version >= 3, &self.groups, |s, element| {
             element.encode(version, s)
         })?;

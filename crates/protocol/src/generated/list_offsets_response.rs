@@ -118,7 +118,7 @@ impl ListOffsetsPartitionResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i64(self.timestamp);
         s.put_i64(self.offset);
         if version >= 4 {

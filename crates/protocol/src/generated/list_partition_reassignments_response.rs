@@ -45,7 +45,7 @@ impl Message for ListPartitionReassignmentsResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_array(s, "Topics", true, &self.topics, |s, element| element.encode(version, s))?;
         s.put_uvarint(0);

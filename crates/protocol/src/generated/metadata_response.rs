@@ -94,7 +94,7 @@ impl Message for MetadataResponse {
             wire::not_in_version("ClusterAuthorizedOperations", version)?;
         }
         if version >= 13 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version >= 9 {
             s.put_uvarint(0);
@@ -203,7 +203,7 @@ impl MetadataResponseTopic {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if self.name.is_none() && version < 12 {
             return Err(wire::null_not_allowed("Name", version));
         }
@@ -286,7 +286,7 @@ impl MetadataResponsePartition {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.partition_index);
         s.put_i32(self.leader_id);
         if version >= 7 {

@@ -29,7 +29,7 @@ impl Message for OffsetDeleteResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.throttle_time_ms);
         wire::put_array(s, "Topics", false, &self.topics, |s, element| element.encode(version, s))?;
         Ok(())
@@ -83,7 +83,7 @@ impl OffsetDeleteResponsePartition {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         Ok(())
     }
 }

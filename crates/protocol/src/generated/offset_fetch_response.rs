@@ -59,7 +59,7 @@ impl Message for OffsetFetchResponse {
             wire::not_in_version("Topics", version)?;
         }
         if (2..=7).contains(&version) {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version >= 8 {
             wire::put_array(s, "Groups", version >= 6, &self.groups, |s, element| {
@@ -198,7 +198,7 @@ impl OffsetFetchResponsePartition {
             wire::not_in_version("Metadata", version)?;
         }
         if version <= 7 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version > 7 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;
@@ -257,7 +257,7 @@ impl OffsetFetchResponseGroup {
             wire::not_in_version("Topics", version)?;
         }
         if version >= 8 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version < 8 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;
@@ -396,7 +396,7 @@ impl OffsetFetchResponsePartitions {
             wire::not_in_version("Metadata", version)?;
         }
         if version >= 8 {
-            s.put_i16(self.error_code);
+            s.put_error_code(self.error_code);
         }
         if version < 8 && self.error_code != 0 {
             wire::not_in_version("ErrorCode", version)?;

@@ -107,7 +107,7 @@ impl EpochEndOffset {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.partition);
         s.put_i32(self.leader_epoch);
         s.put_i64(self.end_offset);

@@ -194,7 +194,7 @@ impl PartitionProduceResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i64(self.base_offset);
         s.put_i64(self.log_append_time_ms);
         if version >= 5 {

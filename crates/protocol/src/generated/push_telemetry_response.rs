@@ -27,7 +27,7 @@ impl Message for PushTelemetryResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_uvarint(0);
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Message for SaslHandshakeResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "Mechanisms", false, &self.mechanisms, |s, element| {
             wire::put_string(s, "Mechanisms", false, element)
         })?;

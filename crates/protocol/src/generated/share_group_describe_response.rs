@@ -90,7 +90,7 @@ impl DescribedGroup {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_nullable_string(s, "ErrorMessage", true, self.error_message.as_ref())?;
         wire::put_string(s, "GroupId", true, &self.group_id)?;
         wire::put_string(s, "GroupState", true, &self.group_state)?;

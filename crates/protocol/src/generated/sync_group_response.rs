@@ -47,7 +47,7 @@ impl Message for SyncGroupResponse {
         if version >= 1 {
             s.put_i32(self.throttle_time_ms);
         }
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         if version >= 5 {
             wire::put_nullable_string(
                 s,

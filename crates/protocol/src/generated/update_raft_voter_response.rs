@@ -35,7 +35,7 @@ impl Message for UpdateRaftVoterResponse {
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.throttle_time_ms);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         let has_current_leader = self.current_leader != Default::default();
         s.put_uvarint(u32::from(has_current_leader));
         if has_current_leader {

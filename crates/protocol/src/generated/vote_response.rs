@@ -38,7 +38,7 @@ impl Message for VoteResponse {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         wire::put_array(s, "Topics", true, &self.topics, |s, element| element.encode(version, s))?;
         if version < 1 && !self.node_endpoints.is_empty() {
             wire::not_in_version("NodeEndpoints", version)?;
@@ -122,7 +122,7 @@ impl PartitionData {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_i32(self.leader_id);
         s.put_i32(self.leader_epoch);
         s.put_bool(self.vote_granted);

@@ -110,7 +110,7 @@ impl WritableTxnMarkerPartitionResult {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        s.put_i16(self.error_code);
+        s.put_error_code(self.error_code);
         s.put_uvarint(0);
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! Start, stop by one and by two signals, kill -9 and recovery.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ottla_testkit::{Folder, Kind, NodeOptions, Process, wait_until};
 
-use crate::support::{command, formatted, json, ottla, properties, running, succeeds};
+use crate::support::{command, formatted, http_get, json, ottla, properties, running, succeeds};
 
 /// The longest that an idle node takes to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -63,6 +63,74 @@ fn a_signal_that_comes_twice_stops_cleanly() {
     let status = process.wait(STOP_LIMIT).unwrap();
     assert_eq!(status.code(), Some(0), "{}", process.tail());
     assert!(node.data().join(".kafka_cleanshutdown").exists());
+}
+
+/// A consumer that is told nothing new until the node stops.
+#[test]
+fn a_stop_answers_consumers_that_wait_for_data() {
+    let http = format!("127.0.0.1:{}", ottla_testkit::free_port().unwrap());
+    let options = NodeOptions::default().with("ottla.http.listener", &http);
+    let mut node = running(options).unwrap();
+    let bootstrap = node.bootstrap().to_owned();
+    succeeds(&["-b", &bootstrap, "topic", "create", "quiet"], "").unwrap();
+    let mut consumer = TcpStream::connect(&bootstrap).unwrap();
+    consumer.set_read_timeout(Some(LIMIT)).unwrap();
+    let patience = 600_000_i32.to_be_bytes();
+    let parts: [&[u8]; 10] = [
+        // Fetch, version 4, of nobody's replica.
+        &[0, 1, 0, 4, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        &patience,
+        &1_i32.to_be_bytes(),
+        &(1_i32 << 20).to_be_bytes(),
+        // Read uncommitted; one topic.
+        &[0, 0, 0, 0, 1, 0, 5],
+        b"quiet",
+        // One partition, the first, from its start.
+        &[0, 0, 0, 1],
+        &[0; 4],
+        &[0; 8],
+        &(1_i32 << 20).to_be_bytes(),
+    ];
+    let request = parts.concat();
+    consumer.write_all(&i32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
+    consumer.write_all(&request).unwrap();
+    wait_until("the consumer to wait", LIMIT, || {
+        let (_, metrics) = http_get(&http, "/metrics").unwrap();
+        metrics.lines().any(|line| {
+            line.ends_with(" 1") && line.contains("\"Fetch\"") && line.contains("purgatorysize")
+        })
+    })
+    .unwrap();
+    let took = node.stop().unwrap();
+    assert!(took < STOP_LIMIT, "{took:?}");
+    let mut answer = [0; 8];
+    consumer.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[4..], [0, 0, 0, 9], "its correlation id");
+}
+
+/// Whether a process has a handler for this signal.
+fn catches(pid: u32, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+#[test]
+fn sigterm_during_the_start_is_a_clean_stop() {
+    const SIGTERM: u32 = 15;
+    let mut node = running(NodeOptions::default()).unwrap();
+    let bootstrap = node.bootstrap().to_owned();
+    succeeds(&["-b", &bootstrap, "topic", "create", "many", "--partitions", "50"], "").unwrap();
+    // There is something to recover.
+    node.kill9().unwrap();
+    let log = node.folder().join("second.log");
+    let mut process = Process::start(&mut command(&["server", &properties(&node)]), &log).unwrap();
+    wait_until("its signal handler", LIMIT, || catches(process.pid(), SIGTERM)).unwrap();
+    process.terminate().unwrap();
+    assert_eq!(process.wait(LIMIT).unwrap().code(), Some(0), "{}", process.tail());
+    assert!(process.output().contains("stopped"), "{}", process.tail());
+    assert!(node.data().join(".kafka_cleanshutdown").exists(), "{}", process.tail());
 }
 
 /// A client that asks and never reads: the shutdown waits for it, until the second signal.

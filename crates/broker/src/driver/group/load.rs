@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ottla_group::{GroupShard, LoggedRecord};
 use ottla_log::ReadError;
 use ottla_record::{Batch, BatchError, Batches, ControlType, DecompressLimits};
-use ottla_types::{ErrorCode, Offset};
+use ottla_types::{ErrorCode, MonoTime, Offset};
 
 use super::shard::Shard;
 use crate::partition::Partition;
@@ -42,7 +42,9 @@ pub(super) async fn run(shard: Arc<Shard>) {
         Ok(Ok((core, end))) => match committed(shard.partition(), end).await {
             Ok(()) => {
                 shard.loaded(core, end);
-                let took = shard.env().clock.now().since(started);
+                let now = env.clock.now();
+                let took = now.since(started);
+                env.loads.record(now.since(MonoTime::ZERO), took.as_secs_f64() * 1000.0);
                 tracing::debug!(partition = %shard.index(), %end, ?took, "groups loaded");
                 return;
             }
