@@ -44,8 +44,14 @@ struct Asked<'a> {
     changes: Vec<Change<'a>>,
 }
 
-/// What became of a resource: code and message, or `None` if the controller is to decide.
-type Told = Option<(i16, Option<Str>)>;
+/// Type and name of a resource.
+type Named = (i8, Str);
+
+/// Code and message.
+type Verdict = (i16, Option<Str>);
+
+/// What became of a resource, or `None` if the controller is to decide.
+type Told = Option<Verdict>;
 
 /// Handles IncrementalAlterConfigs.
 pub(crate) fn incremental(
@@ -75,26 +81,22 @@ pub(crate) fn incremental(
     let mut rest = request.clone();
     let mut verdicts = told.iter();
     rest.resources.retain(|_| verdicts.next().is_some_and(Option::is_none));
-    let assemble = move |decided: Option<IncrementalAlterConfigsResponse>| {
-        let decided = decided.map(|response| response.responses).unwrap_or_default();
-        let responses = request.resources.into_iter().zip(told).map(|(resource, told)| {
-            let theirs = || {
-                let same = |one: &&Result| {
-                    (one.resource_type, &one.resource_name)
-                        == (resource.resource_type, &resource.resource_name)
-                };
-                decided.iter().find(same).map(|one| (one.error_code, one.error_message.clone()))
-            };
-            let (error_code, error_message) = told.or_else(theirs).unwrap_or(UNANSWERED);
-            Result {
-                error_code,
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.detached(),
-            }
-        });
-        IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() }
-    };
+    let names =
+        request.resources.into_iter().map(|r| (r.resource_type, r.resource_name.detached()));
+    let names: Vec<Named> = names.collect();
+    let assemble =
+        move |decided: Option<IncrementalAlterConfigsResponse>| {
+            let decided = decided.map(|response| response.responses).unwrap_or_default();
+            let decided = decided.into_iter().map(|one| {
+                ((one.resource_type, one.resource_name), (one.error_code, one.error_message))
+            });
+            let verdicts = verdicts_on(names, told, decided.collect());
+            let responses =
+                verdicts.map(|((resource_type, resource_name), (error_code, error_message))| {
+                    Result { error_code, error_message, resource_type, resource_name }
+                });
+            IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() }
+        };
     if rest.resources.is_empty() {
         Reply::Now(assemble(None))
     } else {
@@ -126,26 +128,22 @@ pub(crate) fn replace(
     let mut rest = request.clone();
     let mut verdicts = told.iter();
     rest.resources.retain(|_| verdicts.next().is_some_and(Option::is_none));
-    let assemble = move |decided: Option<AlterConfigsResponse>| {
-        let decided = decided.map(|response| response.responses).unwrap_or_default();
-        let responses = request.resources.into_iter().zip(told).map(|(resource, told)| {
-            let theirs = || {
-                let same = |one: &&Result| {
-                    (one.resource_type, &one.resource_name)
-                        == (resource.resource_type, &resource.resource_name)
-                };
-                decided.iter().find(same).map(|one| (one.error_code, one.error_message.clone()))
-            };
-            let (error_code, error_message) = told.or_else(theirs).unwrap_or(UNANSWERED);
-            Result {
-                error_code,
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.detached(),
-            }
-        });
-        AlterConfigsResponse { responses: responses.collect(), ..Default::default() }
-    };
+    let names =
+        request.resources.into_iter().map(|r| (r.resource_type, r.resource_name.detached()));
+    let names: Vec<Named> = names.collect();
+    let assemble =
+        move |decided: Option<AlterConfigsResponse>| {
+            let decided = decided.map(|response| response.responses).unwrap_or_default();
+            let decided = decided.into_iter().map(|one| {
+                ((one.resource_type, one.resource_name), (one.error_code, one.error_message))
+            });
+            let verdicts = verdicts_on(names, told, decided.collect());
+            let responses =
+                verdicts.map(|((resource_type, resource_name), (error_code, error_message))| {
+                    Result { error_code, error_message, resource_type, resource_name }
+                });
+            AlterConfigsResponse { responses: responses.collect(), ..Default::default() }
+        };
     if rest.resources.is_empty() {
         Reply::Now(assemble(None))
     } else {
@@ -153,8 +151,21 @@ pub(crate) fn replace(
     }
 }
 
+/// This broker's verdicts, and the controller's where it was to decide, in the order of the request.
+fn verdicts_on(
+    names: Vec<Named>,
+    told: Vec<Told>,
+    decided: Vec<(Named, Verdict)>,
+) -> impl Iterator<Item = (Named, Verdict)> {
+    names.into_iter().zip(told).map(move |(name, told)| {
+        let theirs = || decided.iter().find(|(other, _)| *other == name).map(|(_, v)| v.clone());
+        let verdict = told.or_else(theirs).unwrap_or(UNANSWERED);
+        (name, verdict)
+    })
+}
+
 /// A resource that the controller said nothing about.
-const UNANSWERED: (i16, Option<Str>) = (-1, None);
+const UNANSWERED: Verdict = (-1, None);
 
 fn pass_on<Q, R>(
     shared: &Arc<Shared>,

@@ -60,6 +60,14 @@ pub struct Endpoint {
     pub protocol: SecurityProtocol,
 }
 
+impl Endpoint {
+    /// An endpoint as a record names it; `None` if there is no such security protocol.
+    fn read(name: &str, host: &str, port: u16, protocol: i16) -> Option<Self> {
+        let protocol = SecurityProtocol::from_code(protocol)?;
+        Some(Self { name: name.to_owned(), host: host.to_owned(), port, protocol })
+    }
+}
+
 /// A registered broker. Source: Kafka's `BrokerRegistration`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerRegistration {
@@ -91,22 +99,14 @@ impl BrokerRegistration {
     /// Reads a record.
     pub fn from_record(record: &RegisterBrokerRecord) -> Result<Self, ApplyError> {
         let bad = |field| ApplyError::BadField { record: "RegisterBroker", field };
-        let mut listeners = Vec::with_capacity(record.end_points.len());
-        for point in &record.end_points {
-            listeners.push(Endpoint {
-                name: point.name.to_string(),
-                host: point.host.to_string(),
-                port: point.port,
-                protocol: SecurityProtocol::from_code(point.security_protocol)
-                    .ok_or_else(|| bad("SecurityProtocol"))?,
-            });
-        }
+        let listeners = record.end_points.iter().map(|point| {
+            Endpoint::read(&point.name, &point.host, point.port, point.security_protocol)
+                .ok_or_else(|| bad("SecurityProtocol"))
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let features = record.features.iter().map(|feature| {
-            let range = VersionRange {
-                min: feature.min_supported_version,
-                max: feature.max_supported_version,
-            };
-            (feature.name.to_string(), range)
+            let (min, max) = (feature.min_supported_version, feature.max_supported_version);
+            (feature.name.to_string(), VersionRange { min, max })
         });
         let mut directories = directory_ids(&record.log_dirs);
         directories.sort_unstable();
@@ -252,22 +252,14 @@ impl ControllerRegistration {
     /// Reads a record.
     pub fn from_record(record: &RegisterControllerRecord) -> Result<Self, ApplyError> {
         let bad = |field| ApplyError::BadField { record: "RegisterController", field };
-        let mut listeners = Vec::with_capacity(record.end_points.len());
-        for point in &record.end_points {
-            listeners.push(Endpoint {
-                name: point.name.to_string(),
-                host: point.host.to_string(),
-                port: point.port,
-                protocol: SecurityProtocol::from_code(point.security_protocol)
-                    .ok_or_else(|| bad("SecurityProtocol"))?,
-            });
-        }
+        let listeners = record.end_points.iter().map(|point| {
+            Endpoint::read(&point.name, &point.host, point.port, point.security_protocol)
+                .ok_or_else(|| bad("SecurityProtocol"))
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let features = record.features.iter().map(|feature| {
-            let range = VersionRange {
-                min: feature.min_supported_version,
-                max: feature.max_supported_version,
-            };
-            (feature.name.to_string(), range)
+            let (min, max) = (feature.min_supported_version, feature.max_supported_version);
+            (feature.name.to_string(), VersionRange { min, max })
         });
         Ok(Self {
             id: NodeId::from_wire(record.controller_id).ok_or_else(|| bad("ControllerId"))?,
