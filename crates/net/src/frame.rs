@@ -85,7 +85,7 @@ impl FrameReader {
 
     /// Whether a frame has begun that holds budget and is not complete.
     pub(crate) fn holds_budget(&self) -> bool {
-        self.large.is_some() || self.granted.is_some()
+        self.large.is_some() || self.granted.is_some() || self.widened.is_some()
     }
 
     /// Whether bytes of a frame have arrived that is not complete.
