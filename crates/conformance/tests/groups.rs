@@ -1,9 +1,10 @@
 //! Consumer groups as kafka-clients form them: rebalances under load, static members, offsets, protocols.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ottla_conformance::{Setup, ensure_java};
 use ottla_testkit::wait_until;
 use serde_json::{Value, json};
@@ -218,4 +219,60 @@ fn a_group_is_described_with_its_members() -> Result<()> {
         setup.driver.refused(&json!({"do": "describeConsumerGroups", "groups": ["nobody"]}))?;
     assert_eq!(missing.error, "GroupIdNotFoundException");
     Ok(())
+}
+
+/// The broker dies twice while members come and go: what was committed holds, and every record is seen.
+#[test]
+fn a_group_survives_kills_of_the_broker_under_load() -> Result<()> {
+    ensure_java!();
+    let mut setup = Setup::start()?;
+    setup.topic("killed", 6)?;
+    let quick = json!({
+        "reconnect.backoff.ms": "10", "reconnect.backoff.max.ms": "50",
+        "retry.backoff.ms": "10", "retry.backoff.max.ms": "50",
+    });
+    setup.call(json!({"do": "load.start", "load": "l", "topic": "killed", "partitions": 6, "per_second": 2000, "config": quick}))?;
+    let members = ["a", "b", "c"];
+    start_member(&mut setup, "a", "g", "killed", &quick)?;
+    wait_for_balance(&mut setup, &members[..1], 6)?;
+    for present in 2..=members.len() {
+        // The new member's rebalance is under way when the broker goes.
+        start_member(&mut setup, members[present - 1], "g", "killed", &quick)?;
+        let before = committed(&mut setup)?;
+        setup.node.kill9()?;
+        setup.node.restart()?;
+        let after = committed(&mut setup)?;
+        ensure!(
+            before.iter().all(|(p, o)| after.get(p).is_some_and(|a| a >= o)),
+            "{before:?} was committed, {after:?} is left"
+        );
+        wait_for_balance(&mut setup, &members[..present], 6)?;
+        let (records, _) = seen(&mut setup, "g")?;
+        wait_until("more records", SETTLE, || {
+            seen(&mut setup, "g").is_ok_and(|s| s.0 > records + 500)
+        })?;
+    }
+    let load = setup.call(json!({"do": "load.stop", "load": "l"}))?;
+    assert_eq!(load["failures"], json!({}));
+    let written = setup.call(json!({"do": "load.verify", "load": "l"}))?;
+    for sin in ["lost", "duplicated", "reordered", "misplaced"] {
+        assert_eq!(written[sin], json!(0), "{sin} of {written}");
+    }
+    let all = written["found"].as_i64().unwrap_or(-1);
+    wait_until("every record", SETTLE, || seen(&mut setup, "g").is_ok_and(|s| s.0 == all))
+        .with_context(|| format!("{:?} of {all}", seen(&mut setup, "g")))?;
+    for member in members {
+        let state = setup.call(json!({"do": "member.stop", "member": member}))?;
+        assert_eq!(state["error"], Value::Null);
+    }
+    let total: i64 = committed(&mut setup)?.values().sum();
+    assert_eq!(total, all, "the commits end where the partitions end");
+    Ok(())
+}
+
+/// Committed offsets of group `g` by partition.
+fn committed(setup: &mut Setup) -> Result<BTreeMap<String, i64>> {
+    let offsets = setup.call(json!({"do": "listConsumerGroupOffsets", "group": "g"}))?;
+    let offsets = offsets.as_object().cloned().unwrap_or_default();
+    Ok(offsets.into_iter().filter_map(|(p, o)| Some((p, o["offset"].as_i64()?))).collect())
 }

@@ -13,15 +13,16 @@ fn librdkafka_is_compiled_in() {
 #[cfg(feature = "librdkafka")]
 mod with_librdkafka {
     use std::collections::HashSet;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use anyhow::{Context, Result, ensure};
     use ottla_testkit::{Kind, Node, NodeOptions, wait_until};
     use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
     use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
     use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-    use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
+    use rdkafka::{ClientConfig, ClientContext, error::KafkaError, types::RDKafkaErrorCode};
 
     const LIMIT: Duration = Duration::from_secs(60);
     const POLL: Duration = Duration::from_millis(100);
@@ -147,5 +148,142 @@ mod with_librdkafka {
         let found = consumer.offsets_for_times(wanted, LIMIT)?;
         assert_eq!(found.elements()[0].offset(), Offset::Offset(1));
         Ok(())
+    }
+
+    /// Key, value and headers of a message, nothing and empty kept apart.
+    type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
+
+    fn parts<M: Message<Headers: Headers>>(message: &M) -> Parts {
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        let headers = headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
+        (
+            message.key().map(<[u8]>::to_vec),
+            message.payload().map(<[u8]>::to_vec),
+            headers.collect(),
+        )
+    }
+
+    /// Reads this many messages of partition 0 from its start.
+    fn read(node: &Node, topic: &str, count: usize) -> Result<Vec<Parts>> {
+        let consumer = consumer(node, "reader")?;
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_offset(topic, 0, Offset::Beginning)?;
+        consumer.assign(&wanted)?;
+        let mut seen = Vec::new();
+        wait_until("the records", LIMIT, || {
+            while let Some(Ok(message)) = consumer.poll(POLL) {
+                seen.push(parts(&message));
+            }
+            seen.len() >= count
+        })
+        .with_context(|| format!("{} of {count}\n{}", seen.len(), node.tail()))?;
+        Ok(seen)
+    }
+
+    #[test]
+    fn nothing_and_empty_stay_apart() -> Result<()> {
+        let Some(node) = node()? else { return Ok(()) };
+        let producer = producer(&node, "lz4")?;
+        let bytes = |text: &str| Some(text.as_bytes().to_vec());
+        let sent: [Parts; 4] = [
+            (None, bytes("no key"), vec![]),
+            (bytes("no value"), None, vec![("h".into(), None), ("h".into(), bytes(""))]),
+            (bytes(""), bytes(""), vec![("ü".into(), bytes("2"))]),
+            (None, None, vec![]),
+        ];
+        for (key, value, headers) in &sent {
+            let mut record = BaseRecord::<[u8], [u8]>::to("nulls").partition(0);
+            record.key = key.as_deref();
+            record.payload = value.as_deref();
+            let all = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header { key, value: value.as_deref() })
+            });
+            producer.send(record.headers(all)).map_err(|(e, _)| e)?;
+        }
+        producer.flush(LIMIT)?;
+        assert_eq!(read(&node, "nulls", sent.len())?, sent);
+        Ok(())
+    }
+
+    #[test]
+    fn large_messages_pass_up_to_the_brokers_limit() -> Result<()> {
+        let Some(node) = node()? else { return Ok(()) };
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", node.bootstrap()).set("message.max.bytes", "5000000");
+        let reports = Reports::default();
+        let producer: BaseProducer<Reports> = config.create_with_context(reports.clone())?;
+        // 1048588 is the broker's limit for a batch; its head and the record's need less than 100 bytes.
+        for size in [1_048_480, 1_048_600, 2_000_000, 1_000_000] {
+            let value = "y".repeat(size);
+            let record = BaseRecord::<(), str>::to("large").partition(0).payload(&value);
+            producer.send(record).map_err(|(e, _)| e)?;
+            producer.flush(LIMIT)?;
+        }
+        let too_large = Some(RDKafkaErrorCode::MessageSizeTooLarge);
+        assert_eq!(reports.taken(), [None, too_large, too_large, None]);
+        let sizes: Vec<usize> = read(&node, "large", 2)?
+            .iter()
+            .map(|(_, value, _)| value.as_ref().map_or(0, Vec::len))
+            .collect();
+        assert_eq!(sizes, [1_048_480, 1_000_000]);
+        Ok(())
+    }
+
+    #[test]
+    fn an_idempotent_producer_goes_on_over_kills() -> Result<()> {
+        let Some(mut node) = node()? else { return Ok(()) };
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", node.bootstrap()).set("enable.idempotence", "true");
+        config.set("linger.ms", "1").set("reconnect.backoff.ms", "10");
+        config.set("reconnect.backoff.max.ms", "100").set("retry.backoff.ms", "10");
+        let reports = Reports::default();
+        let producer: BaseProducer<Reports> = config.create_with_context(reports.clone())?;
+        let mut number = 0_u32;
+        let mut send_for = |time: Duration| {
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < time {
+                let value = number.to_string();
+                let record = BaseRecord::<(), str>::to("kills").partition(0).payload(&value);
+                if producer.send(record).is_ok() {
+                    number += 1;
+                }
+                producer.poll(Duration::from_millis(1));
+            }
+        };
+        for _ in 0..3 {
+            send_for(Duration::from_millis(400));
+            node.kill9()?;
+            send_for(Duration::from_millis(100));
+            node.restart()?;
+        }
+        producer.flush(LIMIT)?;
+        let refused: Vec<_> = reports.taken().into_iter().flatten().collect();
+        ensure!(refused.is_empty(), "{refused:?}\n{}", node.tail());
+        let seen = read(&node, "kills", number as usize)?;
+        let values = seen.into_iter().map(|(_, value, _)| value.unwrap_or_default());
+        let expected = (0..number).map(|n| n.to_string().into_bytes());
+        ensure!(values.eq(expected), "lost, twice or out of order");
+        Ok(())
+    }
+
+    /// How each message ended, in the order of the answers.
+    #[derive(Clone, Default)]
+    struct Reports(Arc<Mutex<Vec<Option<RDKafkaErrorCode>>>>);
+
+    impl Reports {
+        fn taken(&self) -> Vec<Option<RDKafkaErrorCode>> {
+            std::mem::take(&mut *self.0.lock().unwrap())
+        }
+    }
+
+    impl ClientContext for Reports {}
+
+    impl ProducerContext for Reports {
+        type DeliveryOpaque = ();
+
+        fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+            let error = result.as_ref().err().and_then(|(e, _)| e.rdkafka_error_code());
+            self.0.lock().unwrap().push(error);
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! kafka-clients' producer and consumer: every codec, headers, nulls, sizes, timestamps, acks.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context, Result, ensure};
 use ottla_conformance::{Setup, ensure_java};
-use ottla_testkit::Kind;
+use ottla_testkit::{Kind, wait_until};
 use serde_json::{Value, json};
 
 #[test]
@@ -128,6 +130,37 @@ fn log_append_time_is_the_brokers() -> Result<()> {
     ensure!(seen[0]["timestamp"].as_i64() > Some(1_700_000_000_000), "{seen}");
     assert_eq!(seen[0]["timestamp"], sent[0]["timestamp"]);
     Ok(())
+}
+
+#[test]
+fn timestamps_out_of_bounds_are_refused() -> Result<()> {
+    ensure_java!();
+    let mut setup = Setup::start()?;
+    let configs = json!({"message.timestamp.before.max.ms": "60000", "message.timestamp.after.max.ms": "1000"});
+    setup.call(json!({"do": "createTopics", "topic": "bounded", "partitions": 1, "factor": 1, "configs": configs}))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
+    let now = i64::try_from(now)?;
+    for (moved, refusal) in [
+        (0, None),
+        (-30_000, None),
+        (-120_000, Some("InvalidTimestampException")),
+        (60_000, Some("InvalidTimestampException")),
+    ] {
+        let records = json!([{"value": "x", "timestamp": now + moved}]);
+        let command = json!({"do": "produce", "topic": "bounded", "records": records});
+        let ended = setup.driver.attempt(&command)?.err().map(|r| r.error);
+        assert_eq!(ended.as_deref(), refusal, "{moved} ms from now");
+    }
+    // The broker's own clock is within any bounds.
+    setup.call(json!({"do": "incrementalAlterConfigs", "type": "TOPIC", "name": "bounded", "ops": [["SET", "message.timestamp.type", "LogAppendTime"]]}))?;
+    let old =
+        json!({"do": "produce", "topic": "bounded", "records": [{"value": "y", "timestamp": 1}]});
+    let mut last = Value::Null;
+    wait_until("the broker's clock", Duration::from_secs(30), || {
+        last = setup.call(old.clone()).unwrap_or_default();
+        last[0]["timestamp"].as_i64() >= Some(now)
+    })
+    .with_context(|| last.to_string())
 }
 
 #[test]

@@ -8,10 +8,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -31,6 +35,7 @@ public final class Driver {
         new Members(bootstrap).register(commands);
         new Load(bootstrap).register(commands);
         new AdminCalls(bootstrap).register(commands);
+        commands.put("tool", Driver::tool);
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -57,6 +62,23 @@ public final class Driver {
         } catch (Throwable thrown) {
             Throwable cause = unwrap(thrown);
             return answer.put("error", cause.getClass().getSimpleName()).put("message", String.valueOf(cause.getMessage()));
+        }
+    }
+
+    /** One of Kafka's tools in this virtual machine: "class" and "arguments"; its exit code and what it printed. */
+    private static JsonNode tool(JsonNode arguments) throws Exception {
+        List<String> words = new ArrayList<>();
+        arguments.path("arguments").forEach(w -> words.add(w.asText()));
+        Method main = Class.forName(arguments.path("class").asText()).getDeclaredMethod("mainNoExit", String[].class);
+        main.setAccessible(true);
+        PrintStream before = System.out;
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+        try {
+            Object code = main.invoke(null, (Object) words.toArray(String[]::new));
+            return JSON.createObjectNode().put("code", (int) code).put("out", printed.toString(StandardCharsets.UTF_8));
+        } finally {
+            System.setOut(before);
         }
     }
 
