@@ -101,8 +101,8 @@ impl PartitionConfig {
 /// Who leads, as the newest metadata says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// This broker, in this epoch, with so many replicas in sync.
-    Leader { epoch: LeaderEpoch, isr: usize },
+    /// This broker, in this epoch, with so many of so many replicas in sync.
+    Leader { epoch: LeaderEpoch, isr: usize, replicas: usize },
     /// Another broker or nobody.
     Follower { epoch: LeaderEpoch },
 }
@@ -295,12 +295,13 @@ impl Partition {
         let State { log: Some(log), role, .. } = &mut *state else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
-        let Role::Leader { epoch, isr } = *role else {
+        let Role::Leader { epoch, isr, replicas } = *role else {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         };
-        if acks == Acks::All && isr < config.min_insync_replicas {
+        // More than there are cannot be in sync.
+        let min = config.min_insync_replicas.min(replicas);
+        if acks == Acks::All && isr < min {
             let (topic, partition) = (&self.topic_partition.topic, self.topic_partition.partition);
-            let min = config.min_insync_replicas;
             let text = format!(
                 "{isr} replicas of {topic}-{partition} are in sync, min.insync.replicas is {min}"
             );

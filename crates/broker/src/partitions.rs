@@ -20,6 +20,11 @@ pub(crate) struct HostedTopic {
 }
 
 impl HostedTopic {
+    /// As [`HostedTopic::partition`], by a number from a request.
+    pub(crate) fn at(&self, raw: i32) -> Option<Arc<Partition>> {
+        self.partition(PartitionIndex::from_wire(raw)?)
+    }
+
     /// The partition with this number, if it lives here.
     pub(crate) fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
         self.partitions.read().get(&index).cloned()

@@ -92,14 +92,18 @@ impl Telemetry {
         }
     }
 
-    /// Notes a batch that was refused.
-    pub(crate) fn produce_failed(&self, code: ErrorCode, bytes: usize) {
-        self.broker.mark(TopicEvent::Produce, 1);
-        self.broker.mark(TopicEvent::FailedProduce, 1);
+    /// Notes a batch that was refused, for its topic if that is hosted here.
+    pub(crate) fn produce_failed(&self, topic: Option<&TopicName>, code: ErrorCode, bytes: usize) {
+        let of_topic = topic.map(|topic| self.topic(topic));
+        let counted = of_topic.as_ref().unwrap_or(&self.broker);
+        counted.mark(TopicEvent::Produce, 1);
+        if is_unexpected_of_produce(code) {
+            counted.mark(TopicEvent::FailedProduce, 1);
+        }
         match code {
             ErrorCode::MessageTooLarge => {
                 let bytes = u64::try_from(bytes).unwrap_or_default();
-                self.broker.mark(TopicEvent::BytesRejected, bytes);
+                counted.mark(TopicEvent::BytesRejected, bytes);
             }
             ErrorCode::CorruptMessage => self.broker.mark(TopicEvent::InvalidCrc, 1),
             ErrorCode::OutOfOrderSequenceNumber => {
@@ -117,9 +121,11 @@ impl Telemetry {
     }
 
     /// Notes a partition that could not be read.
-    pub(crate) fn fetch_failed(&self) {
+    pub(crate) fn fetch_failed(&self, code: ErrorCode) {
         self.broker.mark(TopicEvent::Fetch, 1);
-        self.broker.mark(TopicEvent::FailedFetch, 1);
+        if is_unexpected_of_fetch(code) {
+            self.broker.mark(TopicEvent::FailedFetch, 1);
+        }
     }
 
     fn request(&self, api: ApiKey) -> Arc<OneRequest> {
@@ -131,6 +137,36 @@ impl Telemetry {
             None => self.requests.of(name),
         }
     }
+}
+
+/// Whether a refused batch counts as a failure: not what a producer gets wrong or meets in a healthy cluster.
+fn is_unexpected_of_produce(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError
+    )
+}
+
+/// Whether a refused read counts as a failure.
+fn is_unexpected_of_fetch(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::InconsistentTopicId
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::UnknownLeaderEpoch
+            | ErrorCode::FencedLeaderEpoch
+            | ErrorCode::ReplicaNotAvailable
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::OffsetOutOfRange
+    )
 }
 
 /// Measures one request from its frame to its answer.

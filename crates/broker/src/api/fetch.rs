@@ -287,7 +287,7 @@ impl Plan {
                 data.records = Some(found.records);
             }
             Err(code) => {
-                self.shared.telemetry.fetch_failed();
+                self.shared.telemetry.fetch_failed(code);
                 data.error_code = code.code();
                 // Kafka's default, an empty list, for what it finds missing before it looks into a log.
                 let missing =

@@ -110,7 +110,9 @@ fn append_topic(
                 }
             }
             Err(refusal) => {
-                shared.telemetry.produce_failed(refusal.code, size);
+                let here = found.as_ref().and_then(|topic| topic.at(data.index));
+                let name = here.as_ref().map(|partition| partition.topic());
+                shared.telemetry.produce_failed(name, refusal.code, size);
                 work.failed = Some(refusal.code);
                 refuse(&mut answer, refusal);
             }

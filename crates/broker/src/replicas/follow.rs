@@ -285,7 +285,7 @@ fn no_directory() -> OpenError {
 fn role_of(state: &PartitionState, node: NodeId) -> Role {
     let epoch = state.leader_epoch;
     if state.leader == Some(node) {
-        Role::Leader { epoch, isr: state.isr.len() }
+        Role::Leader { epoch, isr: state.isr.len(), replicas: state.replicas.len() }
     } else {
         Role::Follower { epoch }
     }

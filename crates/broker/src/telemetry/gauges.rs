@@ -94,7 +94,7 @@ fn led_partitions(shared: &Shared) -> Vec<Led> {
         (state.leader == Some(shared.node_id())).then(|| Led {
             isr: state.isr.len(),
             replicas: state.replicas.len(),
-            min_isr: partition.min_insync_replicas(),
+            min_isr: partition.min_insync_replicas().min(state.replicas.len()),
             moving: !state.adding.is_empty() || !state.removing.is_empty(),
         })
     });

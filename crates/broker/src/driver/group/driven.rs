@@ -41,7 +41,7 @@ fn with_partition<F: Future<Output = ()>>(
         flush_messages: None,
         flush_age: None,
     };
-    let role = Role::Leader { epoch: LeaderEpoch(0), isr: 1 };
+    let role = Role::Leader { epoch: LeaderEpoch(0), isr: 1, replicas: 1 };
     let partition = Arc::new(Partition::new(log.unwrap(), directory.clone(), config, role));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -195,13 +195,13 @@ fn losing_the_partition_sends_away_who_waits() {
 fn a_refused_append_is_told_and_timers_run_by_themselves() {
     with_partition(Durability::Fsync, async |groups, partition| {
         // A replica too few: nothing can be appended, and the client hears of it.
-        partition.set_role(Role::Leader { epoch: LeaderEpoch(0), isr: 0 });
+        partition.set_role(Role::Leader { epoch: LeaderEpoch(0), isr: 0, replicas: 1 });
         groups.partition_led(partition.clone());
         assert_eq!(committed(&groups).await, None);
         let refused = ask(&groups, commit(1)).await;
         let unavailable = commit(1).refuse(GroupError::CoordinatorNotAvailable);
         assert_eq!(refused, unavailable);
-        partition.set_role(Role::Leader { epoch: LeaderEpoch(0), isr: 1 });
+        partition.set_role(Role::Leader { epoch: LeaderEpoch(0), isr: 1, replicas: 1 });
         let mut core = GroupConfig::default();
         core.initial_rebalance_delay = Duration::from_millis(20);
         for shard in groups.shards() {
