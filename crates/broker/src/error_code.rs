@@ -172,6 +172,11 @@ pub(crate) const fn group_error(error: GroupError) -> ErrorCode {
         GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
         GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
         GroupError::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
+        GroupError::FencedMemberEpoch => ErrorCode::FencedMemberEpoch,
+        GroupError::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+        GroupError::UnreleasedInstanceId => ErrorCode::UnreleasedInstanceId,
+        GroupError::InvalidRegularExpression => ErrorCode::InvalidRegularExpression,
+        GroupError::UnsupportedVersion => ErrorCode::UnsupportedVersion,
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_types::{Generation, LeaderEpoch, PartitionIndex, Timestamp, TopicId, Uuid};
 
+pub use crate::consumer_api::*;
 use crate::names::{
-    AppendId, GroupId, InstanceId, MemberId, ProtocolName, ProtocolType, Token, Topic,
+    AppendId, Epoch, GroupId, InstanceId, MemberId, ProtocolName, ProtocolType, Token, Topic,
 };
 
 /// Why a request or a part of it was refused. Each is the Kafka error of the same name.
@@ -69,6 +70,21 @@ pub enum GroupError {
     /// A transaction that commits this offset is open.
     #[error("an open transaction commits this offset")]
     UnstableOffsetCommit,
+    /// The member's epoch is not the one known; it must give up everything and join again.
+    #[error("the member epoch is fenced")]
+    FencedMemberEpoch,
+    /// The member's epoch is not the one that the offsets need.
+    #[error("the member epoch is stale")]
+    StaleMemberEpoch,
+    /// Another member has the static id and has not left.
+    #[error("the instance id is in use")]
+    UnreleasedInstanceId,
+    /// The subscription's regular expression is none.
+    #[error("invalid regular expression")]
+    InvalidRegularExpression,
+    /// The request's version cannot say what the group needs to know.
+    #[error("the version is too old for this group")]
+    UnsupportedVersion,
 }
 
 /// Why the log did not take an append.
@@ -145,6 +161,10 @@ pub enum Request {
     ListGroups(ListGroups),
     /// Remove empty groups and their offsets.
     DeleteGroups(Vec<GroupId>),
+    /// Enter a consumer group, stay in it or leave it.
+    ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeat>),
+    /// Describe consumer groups.
+    ConsumerGroupDescribe(Vec<GroupId>),
 }
 
 /// One answer, of the same variant as its request.
@@ -171,6 +191,10 @@ pub enum Response {
     ListGroups(Result<Vec<ListedGroup>, GroupError>),
     /// To [`Request::DeleteGroups`], in its order.
     DeleteGroups(Vec<(GroupId, Result<(), GroupError>)>),
+    /// To [`Request::ConsumerGroupHeartbeat`].
+    ConsumerGroupHeartbeat(Result<ConsumerGroupHeartbeatResponse, Refused>),
+    /// To [`Request::ConsumerGroupDescribe`], in its order.
+    ConsumerGroupDescribe(Vec<(GroupId, Result<DescribedConsumerGroup, Refused>)>),
 }
 
 /// What the shell must do.
@@ -412,6 +436,10 @@ pub struct OffsetCommitTopicResult {
 pub struct OffsetFetch {
     /// The group.
     pub group: GroupId,
+    /// The member that asks, if it says so (version 9); only consumer groups look at it.
+    pub member: Option<MemberId>,
+    /// Its epoch; a negative number is none.
+    pub member_epoch: Option<Epoch>,
     /// `None` for all that the group has.
     pub topics: Option<Vec<OffsetFetchTopic>>,
     /// Wait for what is being stored, and refuse what a transaction holds open (KIP-447).

@@ -172,6 +172,11 @@ impl ClassicGroup {
             && self.pending_join.is_empty()
     }
 
+    /// Whether it has no members, so that a group of another kind may take its place.
+    pub(crate) fn is_vacant(&self) -> bool {
+        matches!(self.state, State::Empty)
+    }
+
     /// Whether members may come back with an id they were given.
     pub(crate) fn has_pending_joins(&self) -> bool {
         !self.pending_join.is_empty()

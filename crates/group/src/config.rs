@@ -1,6 +1,11 @@
 //! What an operator sets for group coordinators. Values only; crate `config` parses the keys.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::consumer::assignor::Assignor;
+use crate::names::GroupId;
 
 /// Settings of the coordinators of one broker. The doc of each field names its Kafka key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,17 @@ pub struct GroupConfig {
     /// How long a member that has not yet seen its id may wait in a rebalance (five minutes in
     /// Kafka, not a key).
     pub new_member_join_timeout: Duration,
+    /// `group.consumer.max.size`: members of one consumer group.
+    pub consumer_group_size_max: usize,
+    /// `group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms` and
+    /// `group.consumer.assignment.interval.ms`.
+    pub consumer: ConsumerTimes,
+    /// What groups have of their own; within the broker's bounds already.
+    pub consumer_of_group: Arc<BTreeMap<GroupId, ConsumerTimes>>,
+    /// `group.consumer.assignors`, the first: for groups whose members prefer none.
+    pub consumer_assignor: Assignor,
+    /// `group.consumer.regex.refresh.interval.ms`.
+    pub consumer_regex_refresh_interval: Duration,
     /// `offset.metadata.max.bytes`. Kafka compares it with UTF-16 units, and so do we.
     pub offset_metadata_max: usize,
     /// `offsets.retention.minutes`.
@@ -35,6 +51,45 @@ pub struct GroupConfig {
     pub pending_members_max: usize,
 }
 
+/// Times of a consumer group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerTimes {
+    /// How long a member may stay silent.
+    pub session_timeout: Duration,
+    /// How often a member is to be heard.
+    pub heartbeat_interval: Duration,
+    /// Shortest time between two target assignments.
+    pub assignment_interval: Duration,
+}
+
+impl Default for ConsumerTimes {
+    fn default() -> Self {
+        Self {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            assignment_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl GroupConfig {
+    fn times_of(&self, group: &GroupId) -> &ConsumerTimes {
+        self.consumer_of_group.get(group).unwrap_or(&self.consumer)
+    }
+
+    pub(crate) fn consumer_session_timeout(&self, group: &GroupId) -> Duration {
+        self.times_of(group).session_timeout
+    }
+
+    pub(crate) fn consumer_heartbeat_interval(&self, group: &GroupId) -> Duration {
+        self.times_of(group).heartbeat_interval
+    }
+
+    pub(crate) fn consumer_assignment_interval(&self, group: &GroupId) -> Duration {
+        self.times_of(group).assignment_interval
+    }
+}
+
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
@@ -43,6 +98,11 @@ impl Default for GroupConfig {
             initial_rebalance_delay: Duration::from_secs(3),
             group_size_max: usize::MAX,
             new_member_join_timeout: Duration::from_secs(300),
+            consumer_group_size_max: usize::MAX,
+            consumer: ConsumerTimes::default(),
+            consumer_of_group: Arc::default(),
+            consumer_assignor: Assignor::Uniform,
+            consumer_regex_refresh_interval: Duration::from_secs(600),
             offset_metadata_max: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             offsets_retention_check_interval: Duration::from_secs(600),

@@ -38,6 +38,10 @@ pub(crate) fn refuse(request: Request, error: GroupError) -> Response {
             groups.into_iter().map(|group| describe(group, error)).collect(),
         ),
         Request::ListGroups(_) => Response::ListGroups(Err(error)),
+        Request::ConsumerGroupHeartbeat(_) => Response::ConsumerGroupHeartbeat(Err(error.into())),
+        Request::ConsumerGroupDescribe(groups) => Response::ConsumerGroupDescribe(
+            groups.into_iter().map(|group| (group, Err(error.into()))).collect(),
+        ),
         Request::DeleteGroups(groups) => {
             Response::DeleteGroups(groups.into_iter().map(|group| (group, Err(error))).collect())
         }
@@ -70,6 +74,10 @@ pub(crate) fn fail(response: Response, error: GroupError) -> Response {
             Response::DescribeGroups(groups.collect())
         }
         Response::ListGroups(_) => Response::ListGroups(Err(error)),
+        Response::ConsumerGroupHeartbeat(_) => Response::ConsumerGroupHeartbeat(Err(error.into())),
+        Response::ConsumerGroupDescribe(groups) => Response::ConsumerGroupDescribe(
+            groups.into_iter().map(|(group, _)| (group, Err(error.into()))).collect(),
+        ),
         Response::DeleteGroups(groups) => Response::DeleteGroups(
             groups.into_iter().map(|(group, _)| (group, Err(error))).collect(),
         ),

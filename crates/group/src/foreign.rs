@@ -79,7 +79,6 @@ impl ForeignRecord {
     /// and for unknown ones.
     pub(crate) fn from_id(id: i16) -> Option<Self> {
         let (kind, member_id) = match id {
-            3..=8 | 16 => (GroupKind::Consumer, 5),
             10..=15 => (GroupKind::Share, 10),
             17 | 19..=23 => (GroupKind::Streams, 19),
             _ => return None,

@@ -12,6 +12,7 @@ use ottla_types::{Generation, MonoTime, Offset, PartitionIndex};
 
 use crate::api::{Record, Response};
 use crate::classic::StaticReplacement;
+use crate::consumer::Undo;
 use crate::names::{AppendId, GroupId, MemberId, Token, Topic};
 
 /// A change of the state that its records are to make permanent.
@@ -19,6 +20,8 @@ use crate::names::{AppendId, GroupId, MemberId, Token, Topic};
 pub(crate) enum Op {
     /// An offset was set or removed.
     Offset { group: GroupId, topic: Topic, partition: PartitionIndex },
+    /// Something about a consumer group changed.
+    Consumer { group: GroupId, undo: Undo },
     /// A group appeared.
     Created(GroupId),
     /// A group went.

@@ -1,4 +1,4 @@
-//! Kafka's group coordinator, classic protocol, as a pure state machine.
+//! Kafka's group coordinator, classic and consumer protocol (KIP-848), as a pure state machine.
 //!
 //! A [`GroupShard`] holds the groups of one partition of `__consumer_offsets`: their members, who
 //! leads, which generation they are in, and the offsets they have committed. It reads no clock,
@@ -18,15 +18,18 @@
 //! Answers that depend on records leave when the high watermark covers them. An append that
 //! fails is undone, with everything that was decided on its ground.
 //!
-//! What this crate is not: it does not authorize, know topics, or see a request's wire form, and
-//! it does not yet speak the protocols of KIP-848, KIP-932 and KIP-1071; groups of those kinds
-//! are kept and listed.
+//! What this crate is not: it does not authorize, look up topics ([`Topics`] come in as a value),
+//! or see a request's wire form. A group does not go from one protocol to the other while it has
+//! members (online migration of KIP-848), and the protocols of KIP-932 and KIP-1071 are not spoken;
+//! groups of those kinds are kept and listed.
 
 #![doc = include_str!("../README.md")]
 
 mod api;
 mod classic;
 mod config;
+mod consumer;
+mod consumer_api;
 mod effects;
 mod failed;
 mod foreign;
@@ -42,11 +45,13 @@ mod state;
 mod stats;
 mod subscription;
 mod timers;
+mod topics;
 
 pub use api::*;
-pub use config::GroupConfig;
+pub use config::{ConsumerTimes, GroupConfig};
 pub use names::{
-    AppendId, GroupId, InstanceId, MemberId, Now, ProtocolName, ProtocolType, Token, Topic,
+    AppendId, Epoch, GroupId, InstanceId, MemberId, Now, ProtocolName, ProtocolType, Token, Topic,
 };
 pub use shard::{DeletedTopic, GroupShard, LoggedRecord};
 pub use stats::{Counters, Stats};
+pub use topics::{NoTopics, TopicInfo, Topics};

@@ -95,6 +95,29 @@ name! {
     Topic
 }
 
+/// Epoch of a consumer group, of its target assignment or of a member (KIP-848). Kafka keeps states
+/// in negative ones, and records hold them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i32);
+
+impl Epoch {
+    /// Of a member that has left.
+    pub const LEFT: Self = Self(-1);
+    /// Of a static member that is away and is expected back.
+    pub const AWAY: Self = Self(-2);
+
+    /// The epoch after this one.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The moment at which something happens, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

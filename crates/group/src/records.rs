@@ -11,6 +11,7 @@ use ottla_types::{Generation, LeaderEpoch, PartitionIndex, Timestamp, TopicId, W
 
 use crate::api::{CommittedOffset, OffsetValue, Record};
 use crate::classic::{ClassicGroup, Member};
+use crate::consumer::{Change, records as consumer};
 use crate::foreign::ForeignRecord;
 use crate::generated::{
     GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, LegacyOffsetCommitValue,
@@ -117,7 +118,7 @@ fn offset_key(group: &GroupId, topic: &Topic, partition: PartitionIndex) -> Byte
 
 /// A number of two bytes, then the message: a key is led by its record id and always version 0,
 /// a value by its version.
-fn versioned<M: Message>(lead: i16, message: &M) -> Bytes {
+pub(crate) fn versioned<M: Message>(lead: i16, message: &M) -> Bytes {
     let version = if M::NAME.ends_with("Key") { 0 } else { lead };
     let body = encode_to_bytes(message, version).expect("names fit their length fields");
     let mut bytes = BytesMut::with_capacity(2 + body.len());
@@ -126,7 +127,7 @@ fn versioned<M: Message>(lead: i16, message: &M) -> Bytes {
     bytes.freeze()
 }
 
-fn text(text: &str) -> Str {
+pub(crate) fn text(text: &str) -> Str {
     Str::from(text)
 }
 
@@ -143,6 +144,8 @@ pub(crate) enum Replayed {
     Group(Box<ClassicGroup>),
     /// The end of a classic group.
     GroupEnd(GroupId),
+    /// Something of a consumer group.
+    Consumer { group: GroupId, change: Change },
     /// Something of a group of another kind, or its end.
     Foreign { group: GroupId, record: ForeignRecord },
 }
@@ -178,6 +181,10 @@ pub(crate) fn read(key: &Bytes, value: Option<&Bytes>) -> Result<Option<Replayed
                 Some(value) => Replayed::Group(Box::new(read_group(group, value))),
             })
         }
+        id if consumer::is_known(id) => {
+            let (group, change) = consumer::read(id, &mut reader, value)?;
+            Some(Replayed::Consumer { group, change })
+        }
         id => match ForeignRecord::from_id(id) {
             None => None,
             // Each of these keys begins with the group.
@@ -190,7 +197,7 @@ pub(crate) fn read(key: &Bytes, value: Option<&Bytes>) -> Result<Option<Replayed
     Ok(replayed)
 }
 
-fn read_versioned<M: Message>(value: &Bytes) -> Result<M, DecodeError> {
+pub(crate) fn read_versioned<M: Message>(value: &Bytes) -> Result<M, DecodeError> {
     let mut reader = Reader::new(value.clone());
     let version = reader.i16("value version")?;
     M::decode(&mut reader, version)

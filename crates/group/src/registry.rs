@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::classic::ClassicGroup;
+use crate::consumer::ConsumerGroup;
 use crate::foreign::ForeignGroup;
 use crate::names::GroupId;
 
@@ -13,6 +14,8 @@ use crate::names::GroupId;
 pub(crate) enum Group {
     /// Of this crate's protocol.
     Classic(Box<ClassicGroup>),
+    /// Of KIP-848.
+    Consumer(Box<ConsumerGroup>),
     /// Of another.
     Foreign(ForeignGroup),
 }
@@ -60,8 +63,29 @@ impl Registry {
     pub(crate) fn classic_mut(&mut self, id: &str) -> Option<&mut ClassicGroup> {
         match self.get_mut(id)? {
             Group::Classic(group) => Some(group),
-            Group::Foreign(_) => None,
+            Group::Consumer(_) | Group::Foreign(_) => None,
         }
+    }
+
+    /// The newest group of this id, if it is a consumer group.
+    pub(crate) fn consumer_mut(&mut self, id: &str) -> Option<&mut ConsumerGroup> {
+        match self.get_mut(id)? {
+            Group::Consumer(group) => Some(group),
+            Group::Classic(_) | Group::Foreign(_) => None,
+        }
+    }
+
+    /// All consumer groups, newest view, by id.
+    pub(crate) fn consumer_groups(&mut self) -> Vec<&mut ConsumerGroup> {
+        let slots = self.newest.values_mut();
+        let mut groups: Vec<&mut ConsumerGroup> = slots
+            .filter_map(|slot| match &mut slot.group {
+                Group::Consumer(group) => Some(&mut **group),
+                Group::Classic(_) | Group::Foreign(_) => None,
+            })
+            .collect();
+        groups.sort_by(|one, other| one.id.cmp(&other.id));
+        groups
     }
 
     /// The committed group of this id.
@@ -91,7 +115,7 @@ impl Registry {
         let mut groups: Vec<&mut ClassicGroup> = slots
             .filter_map(|slot| match &mut slot.group {
                 Group::Classic(group) => Some(&mut **group),
-                Group::Foreign(_) => None,
+                Group::Consumer(_) | Group::Foreign(_) => None,
             })
             .collect();
         groups.sort_by(|one, other| one.id.cmp(&other.id));

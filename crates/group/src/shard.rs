@@ -5,6 +5,7 @@
 
 mod admin;
 mod commit;
+mod consumer;
 mod fetch;
 mod load;
 mod members;
@@ -25,6 +26,7 @@ use crate::registry::{Group, Registry};
 use crate::state::State;
 use crate::stats::Stats;
 use crate::timers::Timer;
+use crate::topics::KnownTopics;
 
 pub use load::LoggedRecord;
 pub use offsets::DeletedTopic;
@@ -49,6 +51,7 @@ pub struct GroupShard {
     groups: Registry,
     offsets: Offsets,
     fx: Effects,
+    topics: KnownTopics,
     high_watermark: Offset,
 }
 
@@ -61,6 +64,7 @@ impl GroupShard {
             groups: Registry::default(),
             offsets: Offsets::default(),
             fx: Effects::new(config),
+            topics: KnownTopics::default(),
             high_watermark: Offset::ZERO,
         }
     }
@@ -98,6 +102,8 @@ impl GroupShard {
                 self.fx.reply(token, Response::ListGroups(Ok(listed)));
             }
             Request::DeleteGroups(groups) => self.delete_groups(groups, token),
+            Request::ConsumerGroupHeartbeat(beat) => self.consumer_beat(now, &beat, token),
+            Request::ConsumerGroupDescribe(groups) => self.describe_consumers(groups, token),
         }
     }
 
@@ -129,8 +135,12 @@ impl GroupShard {
             Timer::Session(group, member) => {
                 if let Some(group) = groups.classic_mut(&group) {
                     group.session_timeout(fx, now, &member);
+                } else {
+                    self.consumer_silent(&group, &member);
                 }
             }
+            Timer::Rebalance(group, member, epoch) => self.consumer_late(&group, &member, epoch),
+            Timer::Resolve(group) => self.consumer_resolve(now, &group),
             Timer::Retention => self.expire_offsets(now),
             Timer::Commit => self.give_up(now),
         }
@@ -160,9 +170,17 @@ impl GroupShard {
             ..Stats::default()
         };
         for (_, group) in self.groups.all() {
-            let Group::Classic(group) = group else {
-                stats.groups_foreign += 1;
-                continue;
+            let group = match group {
+                Group::Classic(group) => group,
+                Group::Consumer(group) => {
+                    stats.members += group.members().len();
+                    stats.count_consumer(group.state());
+                    continue;
+                }
+                Group::Foreign(_) => {
+                    stats.groups_foreign += 1;
+                    continue;
+                }
             };
             stats.members += group.members().len();
             match group.state() {

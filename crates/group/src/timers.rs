@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_types::{Generation, MonoTime};
 
-use crate::names::{GroupId, MemberId};
+use crate::names::{Epoch, GroupId, MemberId};
 
 /// What a deadline belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,10 @@ pub(crate) enum TimerKey {
     Sync(GroupId),
     /// Session of a member, or of a pending member.
     Session(GroupId, MemberId),
+    /// End of what a member of a consumer group may take to give up partitions.
+    Rebalance(GroupId, MemberId),
+    /// Regular expressions of a consumer group are to be resolved.
+    Resolve(GroupId),
     /// Next look for expired offsets.
     Retention,
     /// The oldest answer that waits for a commit.
@@ -34,6 +38,10 @@ pub(crate) enum Timer {
     PendingSync(GroupId, Generation),
     /// Remove a silent member.
     Session(GroupId, MemberId),
+    /// Remove a member that is still in this epoch.
+    Rebalance(GroupId, MemberId, Epoch),
+    /// Resolve the regular expressions of a group.
+    Resolve(GroupId),
     /// Look for expired offsets.
     Retention,
     /// Give up on answers that wait too long for a commit.
@@ -48,6 +56,8 @@ impl Timer {
             }
             Self::PendingSync(group, _) => TimerKey::Sync(group.clone()),
             Self::Session(group, member) => TimerKey::Session(group.clone(), member.clone()),
+            Self::Rebalance(group, member, _) => TimerKey::Rebalance(group.clone(), member.clone()),
+            Self::Resolve(group) => TimerKey::Resolve(group.clone()),
             Self::Retention => TimerKey::Retention,
             Self::Commit => TimerKey::Commit,
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ottla_codec::Str;
 use ottla_group::{
-    GroupError, GroupId, OffsetFetch, OffsetFetchTopic, OffsetFetchTopicResult, OffsetValue,
-    Request, Response,
+    Epoch, GroupError, GroupId, MemberId, OffsetFetch, OffsetFetchTopic, OffsetFetchTopicResult,
+    OffsetValue, Request, Response,
 };
 use ottla_metadata::ClusterImage;
 use ottla_protocol::offset_fetch_request::{
@@ -46,7 +46,9 @@ pub(crate) fn handle(
     let asked = plans.iter().map(|plan| {
         let group = plan.group.clone();
         let topics = plan.asked.clone();
-        let request = OffsetFetch { group: group.clone(), topics, require_stable };
+        let (member, member_epoch) = (plan.member.clone(), plan.member_epoch);
+        let request =
+            OffsetFetch { group: group.clone(), member, member_epoch, topics, require_stable };
         shared.ask_group(&group, Request::OffsetFetch(request))
     });
     reply_all(asked.collect(), move |responses| {
@@ -77,6 +79,8 @@ fn groups(request: OffsetFetchRequest, version: i16) -> Vec<OffsetFetchRequestGr
 /// What is asked of a coordinator, and what is answered without it.
 struct Plan {
     group: GroupId,
+    member: Option<MemberId>,
+    member_epoch: Option<Epoch>,
     /// For the coordinator; `None` is everything.
     asked: Option<Vec<OffsetFetchTopic>>,
     /// What the client asked for, topics that the coordinator is asked for first.
@@ -88,6 +92,8 @@ struct Plan {
 fn plan(image: &ClusterImage, group: OffsetFetchRequestGroup, version: i16) -> Plan {
     let mut plan = Plan {
         group: group.group_id.as_str().into(),
+        member: group.member_id.as_ref().map(|id| id.as_str().into()),
+        member_epoch: Some(Epoch(group.member_epoch)).filter(|epoch| Epoch(0) <= *epoch),
         asked: None,
         wanted: Vec::new(),
         unknown: Vec::new(),

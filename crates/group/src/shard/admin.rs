@@ -21,7 +21,7 @@ impl GroupShard {
     pub(super) fn describe(&self, id: GroupId) -> DescribedGroup {
         match self.groups.shown(&id) {
             Some(Group::Classic(group)) => describe_classic(id, group),
-            Some(Group::Foreign(_)) => {
+            Some(Group::Consumer(_) | Group::Foreign(_)) => {
                 let message = format!("group {id} is not a classic group");
                 not_described(id, message)
             }
@@ -69,8 +69,9 @@ impl GroupShard {
     fn check_delete_group(&self, id: &GroupId) -> Result<(), GroupError> {
         match self.groups.get(id) {
             None => Err(GroupError::GroupIdNotFound),
+            Some(Group::Consumer(group)) if group.is_empty() => Ok(()),
             Some(Group::Foreign(group)) if group.is_empty() => Ok(()),
-            Some(Group::Foreign(_)) => Err(GroupError::NonEmptyGroup),
+            Some(Group::Consumer(_) | Group::Foreign(_)) => Err(GroupError::NonEmptyGroup),
             Some(Group::Classic(group)) => match group.state() {
                 State::Empty => Ok(()),
                 State::Dead => Err(GroupError::GroupIdNotFound),
@@ -138,6 +139,12 @@ fn listed(id: &GroupId, group: &Group) -> ListedGroup {
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             state: group.state().name(),
             kind: GroupKind::Classic,
+        },
+        Group::Consumer(group) => ListedGroup {
+            group: id.clone(),
+            protocol_type: ProtocolType::from(crate::subscription::CONSUMER),
+            state: group.state(),
+            kind: GroupKind::Consumer,
         },
         Group::Foreign(group) => ListedGroup {
             group: id.clone(),

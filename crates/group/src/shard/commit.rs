@@ -43,7 +43,7 @@ impl GroupShard {
         for Append { ops, done, .. } in failed {
             self.fx.counters.failed_appends += 1;
             for op in ops.into_iter().rev() {
-                self.undo(op, error);
+                self.undo(now, op, error);
             }
             late.push(done);
         }
@@ -82,6 +82,8 @@ impl GroupShard {
 
     fn commit(&mut self, op: Op) {
         match op {
+            // A consumer group has one view; answers about it wait for what is on its way.
+            Op::Consumer { .. } => {}
             Op::Offset { group, topic, partition } => {
                 self.offsets.commit(&group, &topic, partition);
             }
@@ -90,8 +92,9 @@ impl GroupShard {
         }
     }
 
-    fn undo(&mut self, op: Op, error: GroupError) {
+    fn undo(&mut self, now: Now, op: Op, error: GroupError) {
         match op {
+            Op::Consumer { group, undo } => self.undo_consumer(now, &group, undo),
             Op::Offset { group, topic, partition } => self.offsets.undo(&group, &topic, partition),
             Op::Created(id) => {
                 let mut group = self.groups.undo_create(&id);

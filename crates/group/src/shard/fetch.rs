@@ -13,6 +13,12 @@ use ottla_types::{PartitionIndex, TopicId, Uuid};
 impl GroupShard {
     pub(super) fn fetch_offsets(&mut self, request: OffsetFetch, token: Token) {
         let view = if request.require_stable { View::Newest } else { View::Committed };
+        if let Some(Group::Consumer(group)) = self.groups.get(&request.group)
+            && let Err(error) = group.check_fetch(request.member.as_ref(), request.member_epoch)
+        {
+            self.fx.reply(token, Response::OffsetFetch(Err(error)));
+            return;
+        }
         let known = self.has_offsets_of(view, &request.group);
         let topics = match request.topics {
             None if known => self.fetch_all(view, &request.group),
@@ -39,7 +45,7 @@ impl GroupShard {
         match group {
             None => false,
             Some(Group::Classic(group)) => !matches!(group.state(), State::Dead),
-            Some(Group::Foreign(_)) => true,
+            Some(Group::Consumer(_) | Group::Foreign(_)) => true,
         }
     }
 

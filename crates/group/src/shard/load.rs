@@ -55,6 +55,7 @@ impl GroupShard {
                     self.groups.replay_remove(&group);
                 }
             }
+            Replayed::Consumer { group, change } => self.apply_consumer(&group, change),
             Replayed::Foreign { group, record: id } => {
                 self.fx.counters.skipped_records += 1;
                 if let Some(key) = &record.key {
@@ -65,7 +66,7 @@ impl GroupShard {
     }
 
     /// Offsets of a group without management are all there is of it.
-    fn ensure_group(&mut self, id: &GroupId) {
+    pub(super) fn ensure_group(&mut self, id: &GroupId) {
         if self.groups.get(id).is_none() {
             let group = ClassicGroup::loaded(id.clone(), None);
             self.groups.replay_set(id.clone(), Group::Classic(Box::new(group)));
@@ -77,6 +78,7 @@ impl GroupShard {
             Some(Group::Foreign(group)) if group.kind == record.kind => Some(group),
             // Offsets may come first in a compacted log.
             Some(Group::Classic(group)) if !group.is_simple() => return,
+            Some(Group::Consumer(_)) => return,
             _ if !live => return,
             _ => None,
         };
@@ -126,6 +128,7 @@ impl GroupShard {
                 group.prepare_rebalance(fx, now);
             }
         }
+        self.consumers_loaded(now);
         self.schedule_retention(now);
     }
 }

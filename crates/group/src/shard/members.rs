@@ -38,11 +38,14 @@ impl GroupShard {
         let id = request.group.clone();
         match self.groups.get_mut(&id) {
             Some(Group::Classic(group)) => return group.join(&mut self.fx, now, request, token),
+            Some(Group::Consumer(group)) if !group.is_empty() => {
+                return Err((MemberId::default(), GroupError::InconsistentGroupProtocol));
+            }
             Some(Group::Foreign(group)) if !group.is_empty() => {
                 return Err((MemberId::default(), GroupError::InconsistentGroupProtocol));
             }
             _ if !member.is_empty() => return Err((member, GroupError::UnknownMemberId)),
-            Some(Group::Foreign(_)) | None => {}
+            Some(Group::Consumer(_) | Group::Foreign(_)) | None => {}
         }
         self.join_new_group(now, request, token)
     }
@@ -91,6 +94,10 @@ impl GroupShard {
                 group.forget_pending();
                 watched
             }
+            Some(Group::Consumer(group)) => {
+                records.extend(group.tombstones());
+                Vec::new()
+            }
             Some(Group::Foreign(group)) => {
                 let tombstone =
                     |key: &bytes::Bytes| crate::api::Record { key: key.clone(), value: None };
@@ -107,6 +114,7 @@ impl GroupShard {
     pub(super) fn forget_timers(&mut self, id: &GroupId, members: Vec<MemberId>) {
         self.fx.timers.cancel(&TimerKey::Join(id.clone()));
         self.fx.timers.cancel(&TimerKey::Sync(id.clone()));
+        self.fx.timers.cancel(&TimerKey::Resolve(id.clone()));
         for member in members {
             self.fx.end_session(id, &member);
         }

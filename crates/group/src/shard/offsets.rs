@@ -91,6 +91,7 @@ impl GroupShard {
             }
             None if request.knows_group_id_not_found => Err(GroupError::GroupIdNotFound),
             None => Err(GroupError::IllegalGeneration),
+            Some(Group::Consumer(group)) => group.check_commit(request).map(|()| false),
             Some(Group::Foreign(group)) if group.is_empty() && generation.is_none() => Ok(false),
             Some(Group::Foreign(_)) => Err(GroupError::UnknownMemberId),
             Some(Group::Classic(group)) => {
@@ -148,7 +149,7 @@ impl GroupShard {
         }
         match self.groups.get(id) {
             None => Err(GroupError::GroupIdNotFound),
-            Some(Group::Foreign(_)) => Ok(()),
+            Some(Group::Consumer(_) | Group::Foreign(_)) => Ok(()),
             Some(Group::Classic(group)) => match group.state() {
                 State::Dead => Err(GroupError::GroupIdNotFound),
                 State::Empty => Ok(()),
@@ -162,6 +163,7 @@ impl GroupShard {
         match self.groups.get(id) {
             None => false,
             Some(Group::Classic(group)) => group.is_subscribed_to(topic),
+            Some(Group::Consumer(group)) => group.is_subscribed_to(topic),
             // What its members consume is not known, so nothing of it is taken away.
             Some(Group::Foreign(group)) => !group.is_empty(),
         }

@@ -58,6 +58,7 @@ impl GroupShard {
             Group::Classic(group) => {
                 matches!(group.state(), State::Empty) && !group.has_pending_joins()
             }
+            Group::Consumer(group) => group.is_empty(),
             Group::Foreign(group) => group.is_empty(),
         };
         let (mut records, mut ops) = (Vec::new(), Vec::new());
@@ -89,6 +90,7 @@ impl GroupShard {
 fn began(group: &Group) -> Option<Began> {
     let group: &ClassicGroup = match group {
         Group::Classic(group) => group,
+        Group::Consumer(_) => return Some(Began::AtCommit),
         // Its subscriptions are not known, so what its members use cannot be told.
         Group::Foreign(group) => return group.is_empty().then_some(Began::AtCommit),
     };
@@ -108,6 +110,7 @@ fn began(group: &Group) -> Option<Began> {
 fn is_subscribed(group: &Group, topic: &str) -> bool {
     match group {
         Group::Classic(group) => group.is_subscribed_to(topic),
+        Group::Consumer(group) => group.is_subscribed_to(topic),
         Group::Foreign(group) => !group.is_empty(),
     }
 }

@@ -7,6 +7,8 @@
     reason = "a test may panic, and the lints see only functions marked as tests"
 )]
 
+mod churn;
+mod consumer;
 mod golden;
 mod model;
 mod parse;
@@ -41,4 +43,8 @@ scripts! {
     loading
     other_protocols
     closing
+    consumer_groups
+    consumer_static_members
+    consumer_regex
+    consumer_commits
 }

@@ -173,7 +173,13 @@ impl World {
             }
             Action::Fetch { group, stable } => {
                 let group = name(group).into();
-                let request = OffsetFetch { group, topics: None, require_stable: stable };
+                let request = OffsetFetch {
+                    group,
+                    member: None,
+                    member_epoch: None,
+                    topics: None,
+                    require_stable: stable,
+                };
                 self.ask(None, Request::OffsetFetch(request));
             }
             Action::Forget(client) => self.clients[client] = Client::default(),
@@ -396,7 +402,13 @@ fn describe(shard: &GroupShard, group: &str) -> DescribedGroup {
 
 fn fetch(shard: &mut GroupShard, now: Now, group: usize) -> Vec<OffsetFetchTopicResult> {
     let group = name(group).into();
-    let request = OffsetFetch { group, topics: None, require_stable: false };
+    let request = OffsetFetch {
+        group,
+        member: None,
+        member_epoch: None,
+        topics: None,
+        require_stable: false,
+    };
     shard.handle(now, Request::OffsetFetch(request), Token(0));
     match shard.poll_output() {
         Some(Output::Reply { response: Response::OffsetFetch(Ok(topics)), .. }) => topics,

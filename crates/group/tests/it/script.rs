@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use ottla_group::Topics as _;
 use ottla_group::{
-    AppendFailure, CommittedOffset, DeletedTopic, GroupConfig, GroupId, GroupShard, Heartbeat,
-    JoinGroup, LeaveGroup, LeavingMember, ListGroups, LoggedRecord, Now, OffsetCommit,
+    AppendFailure, CommittedOffset, DeletedTopic, Epoch, GroupConfig, GroupId, GroupShard,
+    Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups, LoggedRecord, Now, OffsetCommit,
     OffsetCommitPartition, OffsetCommitTopic, OffsetDelete, OffsetFetch, OffsetFetchTopic, Output,
     Record, Request, SyncGroup, Token,
 };
@@ -67,6 +68,7 @@ struct World {
     /// Outputs are not asked for.
     wait: bool,
     fail_next: Option<AppendFailure>,
+    topics: Option<std::sync::Arc<crate::consumer::Cluster>>,
     out: String,
 }
 
@@ -84,6 +86,7 @@ impl World {
             hold: false,
             wait: false,
             fail_next: None,
+            topics: None,
             out: String::new(),
         }
     }
@@ -129,6 +132,12 @@ impl World {
                 self.shard.close(now);
             }
             "restart" => self.restart(),
+            "topics" => {
+                let topics = crate::consumer::Cluster::read(line);
+                let changed = topics.names();
+                self.topics = Some(topics.clone());
+                self.shard.topics_changed(topics, &changed, line.get("created").is_some());
+            }
             "topic-deleted" => self.shard.topics_deleted(&[DeletedTopic {
                 topic: line.word(0).into(),
                 topic_id: topic_id(line),
@@ -153,6 +162,9 @@ impl World {
         for record in &self.log {
             self.shard.replay(record);
         }
+        if let Some(topics) = self.topics.clone() {
+            self.shard.topics_changed(topics, &[], false);
+        }
         self.load();
     }
 
@@ -162,6 +174,7 @@ impl World {
             line.get(key).map_or(default, |text| text.parse().expect("a size"))
         };
         config.group_size_max = size("size", config.group_size_max);
+        config.consumer_group_size_max = size("consumers", config.consumer_group_size_max);
         config.groups_max = size("groups", config.groups_max);
         config.pending_members_max = size("pending", config.pending_members_max);
         config.offset_metadata_max = size("metadata", config.offset_metadata_max);
@@ -280,6 +293,8 @@ impl World {
                 kinds: line.list("kinds"),
             }),
             "delete" => Request::DeleteGroups(groups(line)),
+            "beat" => Request::ConsumerGroupHeartbeat(Box::new(crate::consumer::beat(line))),
+            "describe-consumer" => Request::ConsumerGroupDescribe(groups(line)),
             other => panic!("no command {other}"),
         };
         let now = self.now();
@@ -394,7 +409,13 @@ fn fetch(line: &Line) -> Request {
     };
     let topics = (line.word(1) != "*").then(|| line.words(1).iter().map(topic).collect());
     let require_stable = line.get("stable").is_some();
-    Request::OffsetFetch(OffsetFetch { group: line.word(0).into(), topics, require_stable })
+    Request::OffsetFetch(OffsetFetch {
+        group: line.word(0).into(),
+        member: line.get("member").map(Into::into),
+        member_epoch: line.generation().map(|epoch| Epoch(epoch.to_wire())),
+        topics,
+        require_stable,
+    })
 }
 
 fn topic_of_one(word: &str) -> (ottla_group::Topic, Vec<ottla_types::PartitionIndex>) {

@@ -62,6 +62,10 @@ pub(crate) fn response(response: &Response) -> String {
             };
             format!("delete{}", groups.iter().map(group).collect::<String>())
         }
+        Response::ConsumerGroupHeartbeat(result) => crate::consumer::show_beat(result),
+        Response::ConsumerGroupDescribe(groups) => {
+            groups.iter().map(crate::consumer::show_group).collect::<Vec<_>>().join("\n")
+        }
         other => format!("{other:?}"),
     }
 }
@@ -198,6 +202,7 @@ pub(crate) fn record(record: &Record) -> String {
                 Some((version, value)) => format!("{name} v{version} {}", group(&value)),
             }
         }
+        3..=8 | 16 => crate::consumer::show_record(id, &mut key, record),
         id => format!("record {id} {}", if record.value.is_some() { "set" } else { "gone" }),
     }
 }
@@ -228,7 +233,7 @@ fn group(value: &GroupMetadataValue) -> String {
     out
 }
 
-fn value<M: Message>(record: &Record) -> Option<(i16, M)> {
+pub(crate) fn value<M: Message>(record: &Record) -> Option<(i16, M)> {
     let mut reader = Reader::new(record.value.clone()?);
     let version = reader.i16("version").expect("a version");
     Some((version, M::decode(&mut reader, version).expect("a value")))

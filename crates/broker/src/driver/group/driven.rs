@@ -120,7 +120,13 @@ async fn committed(groups: &GroupHandle) -> Option<i64> {
         partitions: vec![PartitionIndex(0)],
     };
     let (group, topics) = ("g".into(), Some(vec![topic]));
-    let request = Request::OffsetFetch(OffsetFetch { group, topics, require_stable: false });
+    let request = Request::OffsetFetch(OffsetFetch {
+        group,
+        member: None,
+        member_epoch: None,
+        topics,
+        require_stable: false,
+    });
     match ask(groups, request).await {
         Response::OffsetFetch(Ok(topics)) => {
             let value = topics[0].partitions[0].1.clone().unwrap();
