@@ -105,6 +105,20 @@ fn replicas_are_in_sync_nowhere_else(driver: &mut Driver) -> Result<()> {
         let seen =
             driver.call(&json!({"do": "consume", "topic": topic, "count": 100, "brief": true}))?;
         assert_eq!(seen["count"], json!(100), "{topic}");
+        // From two on, acks=all is too much to ask for, and acks=1 is not.
+        let ops = json!([["SET", "min.insync.replicas", "2"]]);
+        driver.call(
+            &json!({"do": "incrementalAlterConfigs", "type": "TOPIC", "name": topic, "ops": ops}),
+        )?;
+        let one = |config: Value| json!({"do": "produce", "topic": topic, "records": [{"value": "x"}], "config": config});
+        let all = one(json!({"retries": "0", "enable.idempotence": "false"}));
+        let mut last = None;
+        wait_until("too few replicas", SEEN_LIMIT, || {
+            last = driver.attempt(&all).ok().and_then(Result::err).map(|refused| refused.error);
+            last.as_deref() == Some("NotEnoughReplicasException")
+        })
+        .with_context(|| format!("{topic}: {last:?}"))?;
+        driver.call(&one(json!({"acks": "1", "enable.idempotence": "false"})))?;
     }
     Ok(())
 }
