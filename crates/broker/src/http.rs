@@ -22,6 +22,12 @@ use crate::node::StartError;
 use crate::shared::Shared;
 use crate::telemetry;
 
+/// A port that is taken and not served yet.
+pub(crate) struct BoundHttp {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
 /// The running server.
 pub(crate) struct HttpServer {
     address: SocketAddr,
@@ -29,14 +35,13 @@ pub(crate) struct HttpServer {
     task: JoinHandle<()>,
 }
 
-impl HttpServer {
-    /// Opens the listener, if the configuration has one. With `optional` a port that cannot be
-    /// had is a warning.
+impl BoundHttp {
+    /// Takes the port, if the configuration has one. With `optional` a port that cannot be had is
+    /// a warning.
     ///
     /// # Errors
     /// The port cannot be had.
-    pub(crate) async fn start(
-        shared: &Arc<Shared>,
+    pub(crate) async fn bind(
         config: &BrokerConfig,
         optional: bool,
     ) -> Result<Option<Self>, StartError> {
@@ -45,17 +50,24 @@ impl HttpServer {
             Ok(listener) => listener.local_addr().map(|address| (listener, address)),
             Err(error) => Err(error),
         };
-        let (listener, address) = match bound {
-            Ok(bound) => bound,
+        match bound {
+            Ok((listener, address)) => Ok(Some(Self { listener, address })),
             Err(source) => {
                 let address = format!("{}:{}", wanted.host, wanted.port);
                 if optional {
                     tracing::warn!(address, error = %source, "no metrics: the port cannot be had");
                     return Ok(None);
                 }
-                return Err(StartError::Http { address, source });
+                Err(StartError::Http { address, source })
             }
-        };
+        }
+    }
+}
+
+impl HttpServer {
+    /// Serves on a port that has been taken.
+    pub(crate) fn start(shared: &Arc<Shared>, bound: BoundHttp) -> Self {
+        let BoundHttp { listener, address } = bound;
         telemetry::register(shared);
         let routes = Router::new()
             .route("/metrics", get(metrics))
@@ -73,7 +85,7 @@ impl HttpServer {
                 tracing::error!(%error, "the HTTP listener failed");
             }
         });
-        Ok(Some(Self { address, stop, task }))
+        Self { address, stop, task }
     }
 
     /// Where it listens.

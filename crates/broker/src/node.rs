@@ -18,7 +18,7 @@ use crate::driver::mover::MoverThread;
 use crate::driver::publisher::{Publisher, PublisherThread};
 use crate::driver::quorum::{self, MetadataDiskError, QuorumThread};
 use crate::forward::Forwarder;
-use crate::http::HttpServer;
+use crate::http::{BoundHttp, HttpServer};
 use crate::log_levels::LogLevels;
 use crate::shared::{Identity, Shared};
 use crate::storage::{self, FirstVoters, FormatOptions, FoundDirectories, StorageError};
@@ -128,12 +128,13 @@ impl Node {
         let Loaded { settings, config, .. } = options.loaded;
         check_supported(&config)?;
         let FoundDirectories { mut usable, failed } = storage::find_directories(&config)?;
+        // Ports are taken before anything is written, so that a second node fails early.
+        let listeners = assemble::bind(&config)?;
+        let http = BoundHttp::bind(&config, options.http_optional).await?;
         if options.format && failed.is_empty() {
             format_if_new(&config, &mut usable, clock)?;
         }
         let cluster_id = storage::check(&config, &usable)?;
-        // Ports are taken before anything is written, so that a second node fails early.
-        let listeners = assemble::bind(&config)?;
         let layers = Layers::new(settings.texts());
         let directories = assemble::take_marks(usable)?;
         let quorum =
@@ -158,7 +159,7 @@ impl Node {
             publisher: publisher.clone(),
             clock,
         };
-        let (quorum_handle, controller, quorum_thread) = quorum::start(start)?;
+        let (quorum_handle, controller, quorum) = quorum::start(start)?;
         let _ = shared.quorum.set(quorum_handle);
         if config.roles.controller {
             let _ = shared.controller.set(controller);
@@ -188,10 +189,9 @@ impl Node {
         }
         let server = assemble::serve(&shared, &config, listeners);
         shared.telemetry.listens(server.stats(), server.budget());
-        let http = HttpServer::start(&shared, &config, options.http_optional).await?;
+        let http = http.map(|bound| HttpServer::start(&shared, bound));
         let upkeep = Upkeep::start(&shared);
         let mover = MoverThread::start(&shared)?;
-        let quorum = quorum_thread;
         Ok(Self { shared, server, lifecycle, publisher, quorum, upkeep, mover, http, reports })
     }
 

@@ -183,13 +183,16 @@ pub(crate) fn find_directories(config: &BrokerConfig) -> Result<FoundDirectories
 /// Formats opened directories. Returns those that were formatted now.
 ///
 /// # Errors
-/// A directory is formatted already, or the disk failed.
+/// A directory is formatted already, for this cluster and node or for others, or the disk failed.
 pub fn format(
     config: &BrokerConfig,
     directories: &mut [LogDirectory<FsStorage>],
     options: &FormatOptions,
     now: WallTime,
 ) -> Result<Vec<PathBuf>, StorageError> {
+    for directory in directories.iter() {
+        check_owner(config, directory, &options.cluster_id)?;
+    }
     if !options.ignore_formatted
         && let Some(formatted) = directories.iter().find(|dir| dir.meta().is_some())
     {
@@ -328,17 +331,28 @@ pub(crate) fn check(
     for directory in directories {
         let path = directory.path().to_owned();
         let Some(meta) = directory.meta() else { return Err(StorageError::NotFormatted(path)) };
-        let expected = cluster.get_or_insert(&meta.cluster_id);
-        if *expected != meta.cluster_id {
-            let (found, expected) = (meta.cluster_id.clone(), (*expected).to_owned());
-            return Err(StorageError::Foreign { path, what: "cluster", found, expected });
-        }
-        if meta.node_id != config.node_id {
-            let (found, expected) = (meta.node_id.to_string(), config.node_id.to_string());
-            return Err(StorageError::Foreign { path, what: "node", found, expected });
-        }
+        check_owner(config, directory, cluster.get_or_insert(&meta.cluster_id))?;
     }
     Ok(cluster.unwrap_or_default().to_owned())
+}
+
+/// A directory that is formatted belongs to this cluster and node.
+fn check_owner(
+    config: &BrokerConfig,
+    directory: &LogDirectory<FsStorage>,
+    cluster_id: &str,
+) -> Result<(), StorageError> {
+    let Some(meta) = directory.meta() else { return Ok(()) };
+    let path = directory.path().to_owned();
+    if meta.cluster_id != cluster_id {
+        let (found, expected) = (meta.cluster_id.clone(), cluster_id.to_owned());
+        return Err(StorageError::Foreign { path, what: "cluster", found, expected });
+    }
+    if meta.node_id != config.node_id {
+        let (found, expected) = (meta.node_id.to_string(), config.node_id.to_string());
+        return Err(StorageError::Foreign { path, what: "node", found, expected });
+    }
+    Ok(())
 }
 
 /// A random id that Kafka would accept.

@@ -247,11 +247,28 @@ impl Loading {
                 self.settings.set(key, text, Origin::BuiltIn);
             }
         }
+        self.add_controller_listener();
         let quorum = ["controller.quorum.voters", "controller.quorum.bootstrap.servers"];
         if quorum.iter().all(|key| !self.settings.contains(key)) {
             let server = self.own_controller();
             self.settings.set("controller.quorum.bootstrap.servers", &server, Origin::BuiltIn);
         }
+    }
+
+    /// Whoever says where clients connect need not know that a node has a controller, too.
+    fn add_controller_listener(&mut self) {
+        let text = |key| self.settings.get(key).map_or("", |setting| setting.text.as_str());
+        let names = split_list(text("controller.listener.names"));
+        let listeners = split_list(text("listeners"));
+        let is_controller = |entry: &String| {
+            let name = entry.split_once("://").map_or("", |(name, _)| name);
+            names.iter().any(|other| other.eq_ignore_ascii_case(name))
+        };
+        let (Some(name), false) = (names.first(), listeners.iter().any(is_controller)) else {
+            return;
+        };
+        let all = format!("{},{name}://127.0.0.1:9093", listeners.join(","));
+        self.settings.replace_text("listeners", all);
     }
 
     /// Address of this node's controller listener, as the first controller to ask.

@@ -326,3 +326,25 @@ fn every_problem_is_told_at_once() {
         check(&format!("{COMBINED}num.partitions=0\nlog.segment.bytes=x\nlog.retention.ms=0\n"));
     assert_eq!(got.lines().filter(|line| line.starts_with('!')).count(), 3, "{got}");
 }
+
+#[test]
+fn without_a_file_the_controller_needs_no_listener_of_its_own() {
+    for (listeners, servers) in [
+        ("PLAINTEXT://:9092", "127.0.0.1:9093"),
+        (
+            "A://h:1,PLAINTEXT://:2\noverride listener.security.protocol.map=A:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "127.0.0.1:9093",
+        ),
+        ("PLAINTEXT://:9092,controller://h:7", "h:7"),
+    ] {
+        let script = format!("---\noverride listeners={listeners}\n");
+        let config = load(&input(&script), &NoLookup).unwrap().config;
+        assert_eq!(config.quorum.bootstrap_servers[0].to_string(), servers, "{script}");
+        assert_eq!(config.listeners.controller().count(), 1, "{script}");
+    }
+    // A file says all of it.
+    let got = check(
+        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://:9092\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@h:1\n",
+    );
+    assert!(got.contains("must contain at least one value appearing in the 'listeners'"), "{got}");
+}

@@ -117,7 +117,7 @@ pub(crate) fn advise(error: &StorageError, text: String) -> Failure {
         StorageError::Formatted(_) => return Failure::new(Exit::Conflict, text),
         StorageError::Foreign { .. } => (
             Exit::Conflict,
-            "Correct node.id or log.dirs; if the directory's data is not needed, empty and format \
+            "Correct the cluster id, node.id or log.dirs; if the directory's data is not needed, empty and format \
              it.",
         ),
         StorageError::Directory(DirectoryError::Disk { .. }) | StorageError::Disk { .. } => (

@@ -47,6 +47,14 @@ fn a_static_voter_is_formatted_once_and_told_so() {
     let again = ottla(&format(&file, &[])).unwrap();
     check_failure("again", &again, 7, &[&data, "--ignore-formatted"]).unwrap();
     succeeds(&format(&file, &["--ignore-formatted"]), "").unwrap();
+    // Whoever wants another cluster hears of both, and nothing is changed.
+    let other = "R3Zs5wECQ3CF9YX2dAfAtQ";
+    for more in [vec![], vec!["--ignore-formatted"]] {
+        let arguments = [vec!["storage", "format", "-c", &file, "-t", other], more].concat();
+        let refused = ottla(&arguments).unwrap();
+        let says = format!("{data} belongs to cluster {CLUSTER}, not {other}");
+        check_failure("another cluster", &refused, 7, &[&says, "Correct the cluster id"]).unwrap();
+    }
     let info = json(&["storage", "info", "-c", &file]).unwrap();
     assert_eq!(info["directories"][0]["cluster_id"], CLUSTER, "{info}");
     assert_eq!(info["directories"][0]["node_id"], 1);

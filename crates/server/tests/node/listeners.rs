@@ -63,3 +63,25 @@ fn the_controllers_listener_is_not_for_clients() {
     assert_ne!(ran.code, Some(0), "{}", ran.stdout);
     assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
 }
+
+#[test]
+fn a_start_on_a_taken_port_formats_nothing() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    for (clients, http) in
+        [(taken.to_string(), "none".to_owned()), ("127.0.0.1:0".to_owned(), taken.to_string())]
+    {
+        let folder = ottla_testkit::Folder::new("taken").unwrap();
+        let data = folder.path().join("data");
+        let properties = [
+            format!("listeners=PLAINTEXT://{clients},CONTROLLER://127.0.0.1:0"),
+            format!("ottla.http.listener={http}"),
+            format!("log.dirs={}", data.display()),
+        ];
+        let mut arguments = vec!["server"];
+        arguments.extend(properties.iter().flat_map(|property| ["--override", property.as_str()]));
+        let ran = ottla(&arguments).unwrap();
+        check_failure(&properties[0], &ran, 7, &[&taken.to_string()]).unwrap();
+        assert!(!data.join("meta.properties").exists(), "{properties:?}");
+    }
+}
