@@ -1,6 +1,6 @@
 //! `cargo xtask conformance` and `cargo xtask fuzz`: foreign clients, and hostile bytes, for as long as asked.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::peers::{self, Status};
 use crate::summary::Summary;
@@ -95,6 +95,8 @@ fn wanted(arguments: &Arguments, program: &str) -> bool {
 fn run_chosen(environment: &Environment, chosen: impl Fn(&Program) -> bool) -> Result<()> {
     let workspace = workspace::load()?;
     let found = peers::prepare_all(&workspace);
+    // What is missing is skipped, what is wrong is not.
+    peers::verdict(&found, false).with_context(|| peers::table(&found))?;
     let built = test::build(&workspace, &test::features(&found))?;
     let mut summary = Summary::default();
     test::run_programs(&workspace, &built, &mut summary, environment, chosen);

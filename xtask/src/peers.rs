@@ -3,9 +3,9 @@
 //! Everything comes from package registries into one folder (`target/peers`, or `OTTLA_PEERS`); nothing is
 //! committed but the locks. System packages are installed only on request.
 
-use std::path::Path;
+mod jars;
+
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Also install missing system packages (apt-get, as root).
     #[arg(long)]
     install_system: bool,
+    /// Fetch Kafka's jars anew and take their checksums for right; after a change of pom.xml.
+    #[arg(long)]
+    update_lock: bool,
 }
 
 /// A foreign program or library.
@@ -41,11 +44,14 @@ pub(crate) enum Status {
     Missing(String),
     /// The registry did not answer, after retries.
     Unreachable(String),
+    /// What came is not what the lock names; an error everywhere.
+    Wrong(String),
 }
 
 /// Why a fetch failed.
 enum Unavailable {
     Registry(String),
+    Wrong(String),
     Other(String),
 }
 
@@ -57,9 +63,10 @@ const PEERS: &[Peer] = &[
             ("java", "openjdk-17-jdk-headless"),
             ("javac", "openjdk-17-jdk-headless"),
             ("mvn", "maven"),
+            ("sha256sum", "coreutils"),
         ],
         always: true,
-        fetch: fetch_java,
+        fetch: jars::fetch,
     },
     Peer {
         name: "librdkafka",
@@ -70,10 +77,6 @@ const PEERS: &[Peer] = &[
     },
 ];
 
-const POM: &str = "crates/conformance/java/peers/pom.xml";
-const ATTEMPTS: u32 = 3;
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(600);
-
 /// Fetches and prints the table; a named peer that cannot be had is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let workspace = workspace::load()?;
@@ -83,6 +86,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.install_system {
         install_system(arguments)?;
+    }
+    if arguments.update_lock {
+        jars::update_lock(&workspace)?;
     }
     let named =
         |p: &&Peer| arguments.names.is_empty() || arguments.names.iter().any(|n| n == p.name);
@@ -114,13 +120,16 @@ pub(crate) fn verdict(found: &[(&Peer, Status)], ci: bool) -> Result<()> {
             Status::Ready => false,
             Status::Missing(_) => ci,
             Status::Unreachable(_) => ci && peer.always,
+            Status::Wrong(_) => true,
         })
         .map(|(peer, _)| peer.name)
         .collect();
     if fatal.is_empty() {
         Ok(())
     } else {
-        bail!("CI=true and these peers are missing: {}", fatal.join(", "))
+        let reason =
+            if ci { "CI=true, and these peers are missing" } else { "these peers are wrong" };
+        bail!("{reason}: {}", fatal.join(", "))
     }
 }
 
@@ -132,6 +141,7 @@ pub(crate) fn table(found: &[(&Peer, Status)]) -> String {
             Status::Ready => ("ready", peer.what.to_string()),
             Status::Missing(why) => ("SKIPPED", why.clone()),
             Status::Unreachable(why) => ("SKIPPED", format!("registry does not answer: {why}")),
+            Status::Wrong(why) => ("REFUSED", why.clone()),
         };
         text.push_str(&format!("\n{:<12}{word:<10}{why}", peer.name));
     }
@@ -152,55 +162,10 @@ impl Peer {
         match (self.fetch)(workspace) {
             Ok(()) => Status::Ready,
             Err(Unavailable::Registry(why)) => Status::Unreachable(why),
+            Err(Unavailable::Wrong(why)) => Status::Wrong(why),
             Err(Unavailable::Other(why)) => Status::Missing(why),
         }
     }
-}
-
-/// Kafka's jars, unless those of this very pom are there already.
-fn fetch_java(workspace: &Workspace) -> Result<(), Unavailable> {
-    let other = |e: std::io::Error| Unavailable::Other(e.to_string());
-    let folder = workspace::peers_folder(workspace).join("java");
-    let pom = std::fs::read_to_string(workspace.root.join(POM)).map_err(other)?;
-    let marker = folder.join("fetched-pom.xml");
-    if std::fs::read_to_string(&marker).is_ok_and(|old| old == pom) {
-        return Ok(());
-    }
-    // Old versions must not stay on the class path.
-    let libs = folder.join("libs");
-    if libs.is_dir() {
-        std::fs::remove_dir_all(&libs).map_err(other)?;
-    }
-    std::fs::create_dir_all(&libs).map_err(other)?;
-    let mut last = String::new();
-    for attempt in 1..=ATTEMPTS {
-        eprintln!("fetching Apache Kafka from Maven, attempt {attempt} of {ATTEMPTS}");
-        match maven(&workspace.root.join(POM), &libs) {
-            Ok(()) => {
-                std::fs::write(&marker, &pom).map_err(other)?;
-                return Ok(());
-            }
-            Err(error) => last = format!("{error:#}"),
-        }
-    }
-    Err(Unavailable::Registry(last))
-}
-
-fn maven(pom: &Path, libs: &Path) -> Result<()> {
-    let mut command = Command::new("mvn");
-    command.args(["-B", "-ntp", "-f"]).arg(pom);
-    command.arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies");
-    command.arg(format!("-DoutputDirectory={}", libs.display())).arg("-DincludeScope=runtime");
-    let mut last_error = String::new();
-    let ended = process::run_bounded(&mut command, ATTEMPT_LIMIT, |line| {
-        if line.contains("Copying ") || line.contains("Downloading") {
-            eprintln!("{line}");
-        }
-        if line.starts_with("[ERROR]") && last_error.is_empty() {
-            last_error = line.to_string();
-        }
-    })?;
-    if ended { Ok(()) } else { bail!("mvn failed: {last_error}") }
 }
 
 fn install_system(arguments: &Arguments) -> Result<()> {
@@ -246,6 +211,13 @@ mod tests {
         assert!(verdict(&[(&always, Status::Unreachable("timeout".into()))], true).is_err());
         let text = table(&[(&optional, Status::Unreachable("timeout".into()))]);
         assert!(text.contains("SKIPPED") && text.contains("timeout"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_that_is_not_the_one_in_the_lock_fails_everywhere() {
+        let found = [(&peer(false), Status::Wrong("a.jar has another checksum".into()))];
+        assert!(verdict(&found, false).is_err() && verdict(&found, true).is_err());
+        assert!(table(&found).contains("REFUSED   a.jar has"), "{}", table(&found));
     }
 
     #[test]
