@@ -13,7 +13,7 @@ fn librdkafka_is_compiled_in() {
 #[cfg(feature = "librdkafka")]
 mod with_librdkafka {
     use std::collections::HashSet;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
     use anyhow::{Context, Result, ensure};
@@ -272,7 +272,7 @@ mod with_librdkafka {
 
     impl Reports {
         fn taken(&self) -> Vec<Option<RDKafkaErrorCode>> {
-            std::mem::take(&mut *self.0.lock().unwrap())
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
         }
     }
 
@@ -283,7 +283,7 @@ mod with_librdkafka {
 
         fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
             let error = result.as_ref().err().and_then(|(e, _)| e.rdkafka_error_code());
-            self.0.lock().unwrap().push(error);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(error);
         }
     }
 }
