@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use ottla_codec::{DecodeError, Message, Reader, Sink, Str, Writer};
 use ottla_net::{Answer, ConnectionContext, Handled, Service};
-use ottla_protocol::{ApiKey, RequestHeader, ResponseHeader};
+use ottla_protocol::{ApiKey, ProduceRequest, RequestHeader, ResponseHeader};
 use ottla_types::MonoTime;
 use tokio::sync::watch;
 
@@ -134,6 +134,44 @@ impl Service for Dispatcher {
             Err(reason) => Handled::Now(Answer::Close(reason)),
         }
     }
+
+    fn gathers(&self, session: &ClientSession) -> bool {
+        session.kind == ListenerKind::Broker
+    }
+
+    /// Produce requests that arrived together are handled together.
+    fn call_run(
+        &self,
+        session: &mut ClientSession,
+        connection: &Arc<ConnectionContext>,
+        frames: Vec<Bytes>,
+    ) -> Vec<Handled> {
+        let mut handled = Vec::with_capacity(frames.len());
+        let mut frames = frames.into_iter().peekable();
+        while let Some(first) = frames.next() {
+            let mut run = vec![first];
+            while run.last().is_some_and(is_produce)
+                && let Some(next) = frames.next_if(is_produce)
+            {
+                run.push(next);
+            }
+            if let Some(together) = self.produce_run(session, connection, &run) {
+                handled.extend(together);
+                continue;
+            }
+            for frame in run {
+                handled.push(self.call(session, connection, frame));
+                if handled.last().is_some_and(Handled::is_last) {
+                    return handled;
+                }
+            }
+        }
+        handled
+    }
+}
+
+fn is_produce(frame: &Bytes) -> bool {
+    frame.first_chunk().is_some_and(|key| i16::from_be_bytes(*key) == ApiKey::Produce.key())
 }
 
 /// What became of a header.
@@ -177,6 +215,36 @@ impl Dispatcher {
     /// A service for the listeners of this node.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, started: AtomicBool::new(false) }
+    }
+
+    /// Handles several Produce requests together, unless there is something special about one.
+    fn produce_run(
+        &self,
+        session: &ClientSession,
+        connection: &Arc<ConnectionContext>,
+        frames: &[Bytes],
+    ) -> Option<Vec<Handled>> {
+        if frames.len() < 2 || self.start_in_progress().is_some() {
+            return None;
+        }
+        let received = self.shared.clock.now();
+        let (mut contexts, mut requests) = (Vec::new(), Vec::new());
+        for frame in frames {
+            let parsed = self.read_header(session, connection, frame, received).ok()?;
+            let Parsed::Request(ctx, mut body) = parsed else { return None };
+            let request = ProduceRequest::decode(&mut body, ctx.version).ok()?;
+            // Without answers a failure closes the connection before the next request is read.
+            if request.acks == 0 {
+                return None;
+            }
+            contexts.push(ctx);
+            requests.push(request);
+        }
+        let shared = &self.shared;
+        let timers: Vec<_> = contexts.iter().map(|ctx| RequestTimer::start(shared, ctx)).collect();
+        let replies = api::produce::handle_run(shared, contexts.iter().zip(requests).collect());
+        let handled = contexts.into_iter().zip(replies).zip(timers);
+        Some(handled.map(|((ctx, reply), timer)| settle(ctx, reply, timer)).collect())
     }
 
     /// The broker's phase, to wait on, if it has not served clients yet.
@@ -249,8 +317,16 @@ where
         }
     };
     drop(body);
-    let mut timer = RequestTimer::start(shared, &ctx);
-    match handler(shared, &ctx, request) {
+    let timer = RequestTimer::start(shared, &ctx);
+    let reply = handler(shared, &ctx, request);
+    settle(ctx, reply, timer)
+}
+
+fn settle<R>(ctx: RequestContext, reply: Reply<R>, mut timer: RequestTimer) -> Handled
+where
+    R: Message + Send + 'static,
+{
+    match reply {
         Reply::Later(wait) => {
             timer.waits();
             Handled::later(async move {

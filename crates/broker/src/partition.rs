@@ -107,6 +107,17 @@ pub(crate) enum Role {
     Follower { epoch: LeaderEpoch },
 }
 
+/// What a client sent for one partition.
+#[derive(Debug)]
+pub(crate) struct FromClient {
+    /// The batch.
+    pub(crate) records: Bytes,
+    /// Version of the Produce request.
+    pub(crate) version: i16,
+    /// What the producer waits for.
+    pub(crate) acks: Acks,
+}
+
 /// Answer to an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
@@ -184,6 +195,8 @@ struct State {
     /// None once the partition is deleted.
     log: Option<FsLog>,
     role: Role,
+    /// This broker led alone, and the sync of its last records is still to come.
+    sync_commits: bool,
     high_watermark: Offset,
     waiting: Waiting,
     /// Counts moves to another directory, so that a sync that began before one knows nothing.
@@ -214,6 +227,7 @@ impl Partition {
             state: Mutex::new(State {
                 log: Some(log),
                 role,
+                sync_commits: false,
                 high_watermark,
                 waiting: Waiting::default(),
                 moves: 0,
@@ -248,26 +262,27 @@ impl Partition {
         Offset(self.high_watermark.load(Ordering::Acquire))
     }
 
-    /// Appends what a client sent in a Produce request of `version`.
+    /// Appends what a client sent, one result each; what follows each other is written at once.
     ///
     /// The expensive checks (CRC, batch header) run before the lock is taken.
     pub(crate) fn append_from_client(
         self: &Arc<Self>,
-        records: Bytes,
-        version: i16,
-        acks: Acks,
+        run: impl Iterator<Item = FromClient>,
         now: WallTime,
-    ) -> Result<Appended, Refusal> {
+    ) -> Vec<Result<Appended, Refusal>> {
         let config = self.config.load();
-        let prepared = config
-            .log
-            .prepare(records, AppendOrigin::Client, now)
-            .map_err(|error| self.refusal(&error))?;
-        if version < 7 && prepared.header().compression() == Ok(Compression::Zstd) {
-            let text = "zstd needs Produce version 7";
-            return Err(Refusal::with_text(ErrorCode::UnsupportedCompressionType, text));
-        }
-        self.append(&prepared, acks, now, &config)
+        let prepared = run.map(|FromClient { records, version, acks }| {
+            let prepared = config
+                .log
+                .prepare(records, AppendOrigin::Client, now)
+                .map_err(|error| self.refusal(&error))?;
+            if version < 7 && prepared.header().compression() == Ok(Compression::Zstd) {
+                let text = "zstd needs Produce version 7";
+                return Err(Refusal::with_text(ErrorCode::UnsupportedCompressionType, text));
+            }
+            Ok((prepared, acks))
+        });
+        self.append(prepared.collect(), now, &config)
     }
 
     /// Appends what a coordinator of this broker wrote.
@@ -281,58 +296,85 @@ impl Partition {
             .log
             .prepare(records, AppendOrigin::Coordinator, now)
             .map_err(|error| error_code::append_refusal(&error))?;
-        self.append(&prepared, Acks::All, now, &config)
+        let mut results = self.append(vec![Ok((prepared, Acks::All))], now, &config);
+        results.pop().unwrap_or_else(|| Err(ErrorCode::UnknownServerError.into()))
     }
 
     fn append(
         self: &Arc<Self>,
-        prepared: &PreparedAppend,
-        acks: Acks,
+        run: Vec<Result<(PreparedAppend, Acks), Refusal>>,
         now: WallTime,
         config: &PartitionConfig,
-    ) -> Result<Appended, Refusal> {
+    ) -> Vec<Result<Appended, Refusal>> {
         let mut state = self.state.lock();
-        let State { log: Some(log), role, .. } = &mut *state else {
-            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        let role = state.role;
+        let Some(log) = &mut state.log else {
+            return refuse_all(run, ErrorCode::UnknownTopicOrPartition);
         };
-        let Role::Leader { epoch, isr, replicas } = *role else {
-            return Err(ErrorCode::NotLeaderOrFollower.into());
+        let Role::Leader { epoch, isr, replicas } = role else {
+            return refuse_all(run, ErrorCode::NotLeaderOrFollower);
         };
-        // More than there are cannot be in sync.
-        let min = config.min_insync_replicas.min(replicas);
-        if acks == Acks::All && isr < min {
-            let (topic, partition) = (&self.topic_partition.topic, self.topic_partition.partition);
-            let text = format!(
-                "{isr} replicas of {topic}-{partition} are in sync, min.insync.replicas is {min}"
-            );
-            return Err(Refusal::with_string(ErrorCode::NotEnoughReplicas, text));
-        }
-        let info = match log.append(prepared, epoch, now) {
-            Ok(info) => info,
-            Err(error) => {
-                let mut refusal = error_code::append_refusal(&error);
-                if error_code::tells_log_start(&error) {
-                    refusal.log_start_offset = Some(log.log_start_offset());
+        let (mut admitted, mut awaited) = (Vec::with_capacity(run.len()), false);
+        let verdicts: Vec<Result<(), Refusal>> = run
+            .into_iter()
+            .map(|one| {
+                let (prepared, acks) = one?;
+                if acks == Acks::All {
+                    // More than there are cannot be in sync.
+                    self.check_isr(isr, config.min_insync_replicas.min(replicas))?;
+                    awaited = true;
                 }
-                self.note_failed_append(&mut state, &error);
-                return Err(refusal);
-            }
-        };
+                admitted.push(prepared);
+                Ok(())
+            })
+            .collect();
+        let mut outcomes = log.append_run(&admitted, epoch, now).into_iter();
+        let log_start = log.log_start_offset();
         let committed = config.committed(log);
         let flush = config.durability == Durability::Fsync || config.must_flush(log);
-        self.note_room(&mut state);
-        if !info.duplicate {
-            self.raise_high_watermark(&mut state, committed);
-            if flush {
-                let awaited = acks == Acks::All || state.waiting.anybody();
-                drop(state);
-                self.request_flush();
-                if awaited {
-                    self.directory.load().hurry();
+        let mut fresh = false;
+        let results = verdicts.into_iter().map(|verdict| {
+            verdict?;
+            match outcomes.next().unwrap_or(Err(AppendError::Failed)) {
+                Ok(info) => {
+                    fresh |= !info.duplicate;
+                    Ok(appended(&info))
+                }
+                Err(error) => {
+                    let mut refusal = error_code::append_refusal(&error);
+                    if error_code::tells_log_start(&error) {
+                        refusal.log_start_offset = Some(log_start);
+                    }
+                    self.note_failed_append(&mut state, &error);
+                    Err(refusal)
                 }
             }
+        });
+        let results = results.collect();
+        if fresh {
+            self.note_room(&mut state);
+            self.raise_high_watermark(&mut state, committed);
         }
-        Ok(appended(&info))
+        let awaited = awaited || state.waiting.anybody();
+        drop(state);
+        if fresh && flush {
+            self.request_flush();
+            if awaited {
+                self.directory.load().hurry();
+            }
+        }
+        results
+    }
+
+    fn check_isr(&self, isr: usize, min: usize) -> Result<(), Refusal> {
+        if min <= isr {
+            return Ok(());
+        }
+        let (topic, partition) = (&self.topic_partition.topic, self.topic_partition.partition);
+        let text = format!(
+            "{isr} replicas of {topic}-{partition} are in sync, min.insync.replicas is {min}"
+        );
+        Err(Refusal::with_string(ErrorCode::NotEnoughReplicas, text))
     }
 
     /// Why a batch was refused before the log saw it.
@@ -398,7 +440,7 @@ impl Partition {
     /// Wakes `wait` when the high watermark reaches `offset`, or never can.
     pub(crate) fn wake_at_high_watermark(&self, offset: Offset, wait: &Arc<Wait>) {
         let mut state = self.state.lock();
-        if state.high_watermark >= offset || !is_serving(&state) {
+        if state.high_watermark >= offset || !(is_serving(&state) || state.sync_commits) {
             wait.event();
         } else {
             state.waiting.until_high_watermark(offset, wait);
@@ -489,6 +531,11 @@ impl Partition {
         }
         Ok(outcome)
     }
+}
+
+/// Everything is refused; what was refused already keeps its reason.
+fn refuse_all<T>(run: Vec<Result<T, Refusal>>, code: ErrorCode) -> Vec<Result<Appended, Refusal>> {
+    run.into_iter().map(|one| one.and_then(|_| Err(code.into()))).collect()
 }
 
 fn appended(info: &AppendInfo) -> Appended {

@@ -339,6 +339,24 @@ impl<F: StorageFile> Segment<F> {
         Ok(found.filter(|(position, _)| *position > start.position))
     }
 
+    /// Headers of the last batches, of those that begin in the last `bytes` and a few before.
+    pub(crate) fn last_headers<S: Storage<File = F>>(
+        &mut self,
+        home: &Home<S>,
+        bytes: u64,
+    ) -> Result<Vec<BatchHeader>, ReadError> {
+        let from = self.size.saturating_sub(bytes);
+        let before = |entry: &OffsetEntry| u64::from(entry.position) <= from;
+        let hint = self.index.last_where(&*home.storage, &home.dir, before)?;
+        let hint = hint.map_or(0, |entry| u64::from(entry.position)).min(self.size);
+        let mut walk = HeaderWalk::new(self.file(home)?, self.base, hint, self.size);
+        let mut headers = Vec::new();
+        while let Some(placed) = walk.next()? {
+            headers.push(placed.header);
+        }
+        Ok(headers)
+    }
+
     fn boundary_from<S: Storage<File = F>>(
         &mut self,
         home: &Home<S>,

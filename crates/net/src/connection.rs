@@ -312,7 +312,7 @@ impl<S: Service> Connection<S> {
                 }
                 Ok(Step::Frame(frame, memory)) => {
                     handed += 1;
-                    if self.hand_over(frame, memory) {
+                    if self.hand_over(limit, frame, memory) {
                         return Ok(Read::Progress);
                     }
                 }
@@ -344,18 +344,35 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Calls the service; true when no further frame may be read.
-    fn hand_over(&mut self, frame: bytes::Bytes, memory: MemoryPermit) -> bool {
+    /// Calls the service with a frame and, if the service likes, with those that have arrived
+    /// behind it; true when no further frame may be read.
+    fn hand_over(&mut self, limit: usize, frame: bytes::Bytes, memory: MemoryPermit) -> bool {
         let Some(session) = &mut self.session else { return true };
+        let shared = &self.shared;
         self.holding = None;
-        NetStats::add(&self.shared.stats.requests, 1);
-        let state = match self.shared.service.call(session, &self.context, frame) {
-            Handled::Now(answer) => SlotState::Done(answer),
-            Handled::Later(answer) => SlotState::Waits { answer, fresh: true },
-        };
-        let last = matches!(state, SlotState::Done(Answer::Close(_) | Answer::SendAndClose(_, _)));
-        self.slots.push_back(Slot { state, _memory: memory });
-        last
+        let (mut frames, mut permits) = (vec![frame], vec![memory]);
+        while shared.service.gathers(session)
+            && self.slots.len() + frames.len() < shared.limits.in_flight_max
+            && let Ok(Step::Frame(frame, memory)) = self.reader.next(limit, &shared.budget)
+        {
+            frames.push(frame);
+            permits.push(memory);
+        }
+        NetStats::add(&shared.stats.requests, frames.len());
+        for (handled, memory) in
+            shared.service.call_run(session, &self.context, frames).into_iter().zip(permits)
+        {
+            let last = handled.is_last();
+            let state = match handled {
+                Handled::Now(answer) => SlotState::Done(answer),
+                Handled::Later(answer) => SlotState::Waits { answer, fresh: true },
+            };
+            self.slots.push_back(Slot { state, _memory: memory });
+            if last {
+                return true;
+            }
+        }
+        false
     }
 
     fn closing_after_slots(&mut self, reason: String) {

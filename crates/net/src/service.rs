@@ -37,6 +37,31 @@ pub trait Service: Send + Sync + 'static {
         frame: Bytes,
     ) -> Handled;
 
+    /// Whether frames that have arrived together may be handed over together now; not while the
+    /// answer to one decides how the next is read.
+    fn gathers(&self, session: &Self::Session) -> bool {
+        let _ = session;
+        false
+    }
+
+    /// As [`Service::call`] for several frames that arrived together, in order, with one result
+    /// each. What comes behind a result that closes the connection is not looked at.
+    fn call_run(
+        &self,
+        session: &mut Self::Session,
+        connection: &Arc<ConnectionContext>,
+        frames: Vec<Bytes>,
+    ) -> Vec<Handled> {
+        let mut handled = Vec::with_capacity(frames.len());
+        for frame in frames {
+            handled.push(self.call(session, connection, frame));
+            if handled.last().is_some_and(Handled::is_last) {
+                break;
+            }
+        }
+        handled
+    }
+
     /// The connection is closed; requests that still waited have been dropped.
     fn closed(&self, session: Self::Session, connection: &Arc<ConnectionContext>) {
         let _ = (session, connection);
@@ -58,6 +83,11 @@ impl Handled {
     /// A wait, boxed.
     pub fn later(wait: impl Future<Output = Answer> + Send + 'static) -> Self {
         Self::Later(Box::pin(wait))
+    }
+
+    /// Whether the connection ends with this.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Now(Answer::Close(_) | Answer::SendAndClose(_, _)))
     }
 }
 

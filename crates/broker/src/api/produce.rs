@@ -14,10 +14,10 @@ use ottla_protocol::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
     ProduceResponse, TopicProduceResponse,
 };
-use ottla_types::{ErrorCode, Offset, TopicId};
+use ottla_types::{ErrorCode, Offset, TopicId, TopicName};
 
 use crate::dispatch::{Reply, RequestContext};
-use crate::partition::{Acks, Appended, Partition};
+use crate::partition::{Acks, Appended, FromClient, Partition};
 use crate::purgatory::Wait;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -31,31 +31,43 @@ pub(crate) fn handle(
     ctx: &RequestContext,
     request: ProduceRequest,
 ) -> Reply<ProduceResponse> {
-    let acks = Acks::from_wire(request.acks);
-    let transactional = request.transactional_id.is_some();
-    if request.topic_data.iter().flat_map(|t| &t.partition_data).any(|p| p.records.is_none()) {
-        return Reply::Close("a Produce request without records".into());
+    let mut replies = handle_run(shared, vec![(ctx, request)]);
+    replies.pop().unwrap_or(Reply::Nothing)
+}
+
+/// Handles requests of one connection that arrived together, with one reply each: what they bring
+/// for one partition is written at once.
+pub(crate) fn handle_run(
+    shared: &Arc<Shared>,
+    requests: Vec<(&RequestContext, ProduceRequest)>,
+) -> Vec<Reply<ProduceResponse>> {
+    let mut appends = Vec::new();
+    let mut works: Vec<Work<'_>> = requests
+        .into_iter()
+        .enumerate()
+        .map(|(number, (ctx, request))| Work::begin(shared, ctx, number, request, &mut appends))
+        .collect();
+    // Stable: what a partition gets keeps its order.
+    appends.sort_by_key(|append: &Append| Arc::as_ptr(&append.partition));
+    let mut appends = appends.into_iter().peekable();
+    while let Some(first) = appends.next() {
+        let partition = first.partition.clone();
+        let mut run = vec![first];
+        while let Some(next) = appends.next_if(|next| Arc::ptr_eq(&next.partition, &partition)) {
+            run.push(next);
+        }
+        append_run(shared, &partition, run, &mut works);
     }
-    let mut work = Work::default();
-    for topic in request.topic_data.into_iter().filter(|t| !t.partition_data.is_empty()) {
-        append_topic(shared, ctx, acks, transactional, topic, &mut work);
-    }
-    let Work { mut response, waits, failed } = work;
-    if acks == Some(Acks::None) {
-        // Kafka closes the connection so that a client which does not listen notices (KAFKA-1113).
-        return match failed {
-            None => Reply::Nothing,
-            Some(error) => Reply::Close(format!("produce with acks=0 failed: {error}").into()),
-        };
-    }
-    if LEADER_HINTS <= ctx.version {
-        shared.fill_produce_hints(ctx, &mut response);
-    }
-    if waits.is_empty() {
-        return Reply::Now(response);
-    }
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default());
-    Reply::later(wait_for_high_watermark(response, waits, timeout))
+    works.into_iter().map(|work| work.reply(shared)).collect()
+}
+
+/// A batch on its way to a partition.
+struct Append {
+    partition: Arc<Partition>,
+    batch: FromClient,
+    /// Number of the request, and place of the answer in its response.
+    request: usize,
+    at: (usize, usize),
 }
 
 /// One partition whose answer waits for the high watermark.
@@ -67,75 +79,189 @@ struct Waiter {
     covered_by: Offset,
 }
 
-#[derive(Default)]
-struct Work {
+/// A request that is being handled.
+struct Work<'a> {
+    ctx: &'a RequestContext,
+    acks: Option<Acks>,
+    timeout: Duration,
     response: ProduceResponse,
     waits: Vec<Waiter>,
     failed: Option<ErrorCode>,
+    malformed: bool,
 }
 
-fn append_topic(
-    shared: &Arc<Shared>,
-    ctx: &RequestContext,
-    acks: Option<Acks>,
-    transactional: bool,
-    topic: TopicProduceData,
-    work: &mut Work,
-) {
-    let topic_at = work.response.responses.len();
-    let id = (ctx.version >= 13).then_some(TopicId(topic.topic_id));
-    let found = shared.partitions.find(id, &topic.name);
-    let mut answers = Vec::with_capacity(topic.partition_data.len());
-    for data in topic.partition_data {
-        let size = data.records.as_ref().map_or(0, ottla_codec::RecordData::len);
-        let records = data.records.and_then(|records| records.as_bytes().cloned());
-        let outcome =
-            acks.ok_or_else(|| Refusal::new(ErrorCode::InvalidRequiredAcks)).and_then(|acks| {
-                if transactional {
-                    return Err(NO_TRANSACTIONS);
+impl<'a> Work<'a> {
+    /// Refuses what can be refused now, and lists the rest in `appends`.
+    fn begin(
+        shared: &Arc<Shared>,
+        ctx: &'a RequestContext,
+        number: usize,
+        request: ProduceRequest,
+        appends: &mut Vec<Append>,
+    ) -> Self {
+        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default());
+        let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+        let mut work = Self {
+            ctx,
+            acks: Acks::from_wire(request.acks),
+            timeout,
+            response: ProduceResponse::default(),
+            waits: Vec::new(),
+            failed: None,
+            malformed: partitions.any(|partition| partition.records.is_none()),
+        };
+        if work.malformed {
+            return work;
+        }
+        let transactional = request.transactional_id.is_some();
+        let topics = request.topic_data.into_iter();
+        for topic in topics.filter(|topic| !topic.partition_data.is_empty()) {
+            work.begin_topic(shared, number, transactional, topic, appends);
+        }
+        work
+    }
+
+    fn begin_topic(
+        &mut self,
+        shared: &Arc<Shared>,
+        number: usize,
+        transactional: bool,
+        topic: TopicProduceData,
+        appends: &mut Vec<Append>,
+    ) {
+        let (ctx, acks) = (self.ctx, self.acks);
+        let topic_at = self.response.responses.len();
+        let id = (ctx.version >= 13).then_some(TopicId(topic.topic_id));
+        let found = shared.partitions.find(id, &topic.name);
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let size = data.records.as_ref().map_or(0, ottla_codec::RecordData::len);
+            let records = data.records.and_then(|records| records.as_bytes().cloned());
+            let target =
+                acks.ok_or_else(|| Refusal::new(ErrorCode::InvalidRequiredAcks)).and_then(|acks| {
+                    if transactional {
+                        return Err(NO_TRANSACTIONS);
+                    }
+                    let partition = shared.leader(found.as_ref(), id, &topic.name, data.index)?;
+                    shared.check_produce_target(ctx, &partition)?;
+                    Ok((partition, batch(ctx, acks, records)?))
+                });
+            let mut answer = PartitionProduceResponse { index: data.index, ..Default::default() };
+            match target {
+                Ok((partition, batch)) => {
+                    let at = (topic_at, answers.len());
+                    appends.push(Append { partition, batch, request: number, at });
                 }
-                let partition = shared.leader(found.as_ref(), id, &topic.name, data.index)?;
-                shared.check_produce_target(ctx, &partition)?;
-                let appended = append(shared, ctx, acks, &partition, records)?;
-                Ok((partition, appended))
-            });
-        let mut answer = PartitionProduceResponse { index: data.index, ..Default::default() };
+                Err(refusal) => {
+                    let here = found.as_ref().and_then(|topic| topic.at(data.index));
+                    let name = here.as_ref().map(|partition| partition.topic());
+                    self.refuse(shared, name, &mut answer, refusal, size);
+                }
+            }
+            answers.push(answer);
+        }
+        self.response.responses.push(TopicProduceResponse {
+            name: if id.is_none() { topic.name.detached() } else { Str::default() },
+            topic_id: topic.topic_id,
+            partition_responses: answers,
+        });
+    }
+
+    fn refuse(
+        &mut self,
+        shared: &Shared,
+        topic: Option<&TopicName>,
+        answer: &mut PartitionProduceResponse,
+        refusal: Refusal,
+        size: usize,
+    ) {
+        shared.telemetry.produce_failed(topic, refusal.code, size);
+        self.failed = Some(refusal.code);
+        refuse(answer, refusal);
+    }
+
+    /// Writes down what became of one partition.
+    fn settle(
+        &mut self,
+        shared: &Shared,
+        partition: &Arc<Partition>,
+        at: (usize, usize),
+        size: usize,
+        outcome: Result<Appended, Refusal>,
+    ) {
+        let Some(place) = answer_at(&mut self.response, at) else { return };
+        let mut answer = std::mem::take(place);
         match outcome {
-            Ok((partition, appended)) => {
+            Ok(appended) => {
+                shared.telemetry.produced(partition.topic(), &appended, size);
                 fill(&mut answer, &appended);
                 let covered_by = appended.last_offset.next();
-                if acks == Some(Acks::All) && partition.high_watermark() < covered_by {
-                    let at = (topic_at, answers.len());
-                    work.waits.push(Waiter { partition, at, covered_by });
+                if self.acks == Some(Acks::All) && partition.high_watermark() < covered_by {
+                    self.waits.push(Waiter { partition: partition.clone(), at, covered_by });
                 }
             }
             Err(refusal) => {
-                let here = found.as_ref().and_then(|topic| topic.at(data.index));
-                let name = here.as_ref().map(|partition| partition.topic());
-                shared.telemetry.produce_failed(name, refusal.code, size);
-                work.failed = Some(refusal.code);
-                refuse(&mut answer, refusal);
+                self.refuse(shared, Some(partition.topic()), &mut answer, refusal, size);
             }
         }
-        answers.push(answer);
+        if let Some(place) = answer_at(&mut self.response, at) {
+            *place = answer;
+        }
     }
-    work.response.responses.push(TopicProduceResponse {
-        name: if id.is_none() { topic.name.detached() } else { Str::default() },
-        topic_id: topic.topic_id,
-        partition_responses: answers,
-    });
+
+    fn reply(self, shared: &Arc<Shared>) -> Reply<ProduceResponse> {
+        let Self { ctx, acks, timeout, mut response, waits, failed, malformed } = self;
+        if malformed {
+            return Reply::Close("a Produce request without records".into());
+        }
+        if acks == Some(Acks::None) {
+            // Kafka closes the connection so that a client which does not listen notices
+            // (KAFKA-1113).
+            return match failed {
+                None => Reply::Nothing,
+                Some(error) => Reply::Close(format!("produce with acks=0 failed: {error}").into()),
+            };
+        }
+        if LEADER_HINTS <= ctx.version {
+            shared.fill_produce_hints(ctx, &mut response);
+        }
+        if waits.is_empty() {
+            return Reply::Now(response);
+        }
+        Reply::later(wait_for_high_watermark(response, waits, timeout))
+    }
+}
+
+/// Appends what one partition gets.
+fn append_run(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    run: Vec<Append>,
+    works: &mut [Work<'_>],
+) {
+    let places = run.iter().map(|one| (one.request, one.at, one.batch.records.len()));
+    let places: Vec<_> = places.collect();
+    let batches = run.into_iter().map(|one| one.batch);
+    let outcomes = partition.append_from_client(batches, shared.clock.wall());
+    for ((request, at, size), outcome) in places.into_iter().zip(outcomes) {
+        if let Some(work) = works.get_mut(request) {
+            work.settle(shared, partition, at, size, outcome);
+        }
+    }
+}
+
+fn answer_at(
+    response: &mut ProduceResponse,
+    (topic, place): (usize, usize),
+) -> Option<&mut PartitionProduceResponse> {
+    response.responses.get_mut(topic)?.partition_responses.get_mut(place)
 }
 
 const NO_TRANSACTIONS: Refusal =
     Refusal::with_text(ErrorCode::UnsupportedVersion, "this broker has no transactions yet");
 
-fn append(
-    shared: &Arc<Shared>,
-    ctx: &RequestContext,
-    acks: Acks,
-    partition: &Arc<Partition>,
-    records: Option<Bytes>,
-) -> Result<Appended, Refusal> {
+/// The records of one partition; a request must bring some.
+fn batch(ctx: &RequestContext, acks: Acks, records: Option<Bytes>) -> Result<FromClient, Refusal> {
     let records = records.unwrap_or_default();
     if records.is_empty() {
         let text = format!(
@@ -144,10 +270,7 @@ fn append(
         );
         return Err(Refusal::with_string(ErrorCode::InvalidRecord, text));
     }
-    let bytes = records.len();
-    let appended = partition.append_from_client(records, ctx.version, acks, shared.clock.wall())?;
-    shared.telemetry.produced(partition.topic(), &appended, bytes);
-    Ok(appended)
+    Ok(FromClient { records, version: ctx.version, acks })
 }
 
 fn fill(answer: &mut PartitionProduceResponse, appended: &Appended) {
@@ -183,14 +306,8 @@ async fn wait_for_high_watermark(
     }
     // Time running out is one outcome among others; each partition is asked below.
     let _ = tokio::time::timeout(timeout, wait.done()).await;
-    for Waiter { partition, at: (topic, place), covered_by } in waits {
-        let Some(answer) = response
-            .responses
-            .get_mut(topic)
-            .and_then(|topic| topic.partition_responses.get_mut(place))
-        else {
-            continue;
-        };
+    for Waiter { partition, at, covered_by } in waits {
+        let Some(answer) = answer_at(&mut response, at) else { continue };
         if let Err(code) = partition.check_covered(covered_by) {
             answer.error_code = code.code();
         }

@@ -41,6 +41,7 @@ impl Partition {
         if let (Role::Leader { epoch, .. }, Some(log)) = (role, &mut state.log) {
             log.start_epoch(epoch);
         }
+        let alone = matches!(state.role, Role::Leader { isr: 1, .. });
         state.role = role;
         let confirmed = state.log.as_ref().map(|log| match self.config.load().durability {
             Durability::Os => log.end_offset(),
@@ -50,7 +51,17 @@ impl Partition {
             // What waited for replicas that have left the ISR since.
             self.raise_high_watermark(&mut state, to);
         }
-        state.waiting.abandon();
+        // What this broker alone was to keep is committed by the sync that is under way, whoever
+        // leads from now on: its producers get the answer they wait for.
+        let end = state.log.as_ref().filter(|log| !log.is_failed()).map(FsLog::end_offset);
+        state.sync_commits = alone && Some(state.high_watermark) < end;
+        if state.sync_commits {
+            state.waiting.changed();
+            drop(state);
+            self.directory.load().hurry();
+        } else {
+            state.waiting.abandon();
+        }
     }
 
     /// Takes over a changed configuration.
@@ -157,9 +168,14 @@ impl Partition {
     /// Syncs and closes the log before a clean shutdown; false if that failed.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
-        state.waiting.abandon();
         let Some(log) = &mut state.log else { return true };
-        match log.close() {
+        let closed = log.close();
+        let committed = self.config.load().committed(log);
+        if closed.is_ok() {
+            self.raise_high_watermark(&mut state, committed);
+        }
+        state.waiting.abandon();
+        match closed {
             Ok(()) => true,
             Err(error) => {
                 drop(state);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_codec::Reader;
 use ottla_record::format::HEADER_LEN;
 use ottla_record::{Batch, BatchError, BatchHeader, Batches, ControlType, DecompressLimits, Patch};
-use ottla_types::{LeaderEpoch, Offset, Timestamp, WallTime};
+use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp, WallTime};
 
 use super::PartitionLog;
 use crate::error::AppendError;
@@ -35,6 +35,9 @@ pub struct AppendInfo {
     pub duplicate: bool,
 }
 
+// Requests in flight at a stop are five at most, of a megabyte each by a client's default.
+const RECALLED_BYTES: u64 = 8 << 20;
+
 impl<S: Storage> PartitionLog<S> {
     /// Appends a batch as the partition's leader of `epoch`: its records get the next offsets.
     ///
@@ -47,34 +50,126 @@ impl<S: Storage> PartitionLog<S> {
         epoch: LeaderEpoch,
         now: WallTime,
     ) -> Result<AppendInfo, AppendError> {
-        if self.failed {
-            return Err(AppendError::Failed);
+        let mut results = self.append_run(std::slice::from_ref(prepared), epoch, now);
+        results.pop().unwrap_or(Err(AppendError::Failed))
+    }
+
+    /// As [`PartitionLog::append`] for several batches in turn, with one result each. Batches that
+    /// follow each other without anything to decide between them are written together.
+    pub fn append_run(
+        &mut self,
+        mut run: &[PreparedAppend],
+        epoch: LeaderEpoch,
+        now: WallTime,
+    ) -> Vec<Result<AppendInfo, AppendError>> {
+        let mut results = Vec::with_capacity(run.len());
+        while let Some(first) = run.first() {
+            let taken = match self.check_producer(first) {
+                _ if self.failed => Err(AppendError::Failed),
+                Err(error) => Err(error),
+                Ok(Some(earlier)) => Ok(vec![self.duplicate(&earlier)]),
+                Ok(None) => self.append_some(run, epoch, now),
+            };
+            let count = taken.as_ref().map_or(1, Vec::len);
+            match taken {
+                Ok(infos) => results.extend(infos.into_iter().map(Ok)),
+                Err(error) => results.push(Err(error)),
+            }
+            run = run.get(count..).unwrap_or_default();
         }
-        let sent = prepared.batch.header();
-        if let Some(earlier) = self.check_producer(prepared)? {
-            return Ok(self.duplicate(&earlier));
+        results
+    }
+
+    /// Appends the first batch, whose producer may go on, and those that can be written with it.
+    fn append_some(
+        &mut self,
+        run: &[PreparedAppend],
+        epoch: LeaderEpoch,
+        now: WallTime,
+    ) -> Result<Vec<AppendInfo>, AppendError> {
+        let count = self.written_together(run, now);
+        let together = run.get(..count).unwrap_or_default();
+        match self.append_together(together, epoch, now) {
+            // The disk may still have room for the first.
+            Err(AppendError::NoSpace { .. }) if 1 < count => {
+                self.append_together(run.get(..1).unwrap_or_default(), epoch, now)
+            }
+            other => other,
         }
-        let mut header = *sent;
-        header.base_offset = self.end;
-        header.leader_epoch = Some(epoch);
-        header.attributes = prepared.attributes;
-        header.max_timestamp = prepared.max_timestamp;
-        let mut head = prepared.header;
-        Patch::place(&mut head, header.base_offset, epoch);
-        let marker = marker_epoch(&prepared.batch, &self.config.decompress_limits)?;
-        let body = prepared.batch.bytes().get(HEADER_LEN..).unwrap_or_default();
-        self.write(&[Outgoing { header, head: &head, body }], now)?;
-        self.epochs.assign(epoch, header.base_offset);
-        self.note_producer(&header, marker);
-        Ok(AppendInfo {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            max_timestamp: header.max_timestamp,
-            log_append_time: prepared.log_append_time,
-            log_start_offset: self.log_start,
-            bytes: head.len() + body.len(),
-            duplicate: false,
-        })
+    }
+
+    /// How many batches of a run, at least one, go into the segment as it is, after each other and
+    /// whatever becomes of the producer's state in between.
+    fn written_together(&mut self, run: &[PreparedAppend], now: WallTime) -> usize {
+        let rules = self.roll_rules();
+        let end = self.end;
+        let Self { segments, home, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment");
+        // The first batch of a segment decides when it is too old for another.
+        if active.size() == 0 {
+            return 1;
+        }
+        let (mut bytes, mut records) = (0, 0);
+        for (count, prepared) in run.iter().enumerate() {
+            let header = prepared.batch.header();
+            bytes += prepared.size() as u64;
+            records += header.next_offset().since(header.base_offset);
+            let before = count.checked_sub(1).and_then(|at| run.get(at));
+            let follows = before.is_none_or(|before| goes_on(before, prepared));
+            let last = Offset(end.0 + records - 1);
+            let newest = prepared.max_timestamp;
+            let roll = active.must_roll(home, &rules, bytes, last, newest, now);
+            let fits = matches!(roll, Ok(false));
+            if !follows || !fits {
+                return count.max(1);
+            }
+        }
+        run.len().max(1)
+    }
+
+    fn append_together(
+        &mut self,
+        run: &[PreparedAppend],
+        epoch: LeaderEpoch,
+        now: WallTime,
+    ) -> Result<Vec<AppendInfo>, AppendError> {
+        let mut next = self.end;
+        let mut placed = Vec::with_capacity(run.len());
+        for prepared in run {
+            let mut header = *prepared.batch.header();
+            header.base_offset = next;
+            header.leader_epoch = Some(epoch);
+            header.attributes = prepared.attributes;
+            header.max_timestamp = prepared.max_timestamp;
+            let mut head = prepared.header;
+            Patch::place(&mut head, header.base_offset, epoch);
+            let marker = marker_epoch(&prepared.batch, &self.config.decompress_limits)?;
+            next = header.next_offset();
+            placed.push((header, head, marker));
+        }
+        let outgoing: Vec<Outgoing<'_>> = run
+            .iter()
+            .zip(&placed)
+            .map(|(prepared, (header, head, _))| {
+                let body = prepared.batch.bytes().get(HEADER_LEN..).unwrap_or_default();
+                Outgoing { header: *header, head, body }
+            })
+            .collect();
+        self.write(&outgoing, now)?;
+        let infos = run.iter().zip(placed).map(|(prepared, (header, _, marker))| {
+            self.epochs.assign(epoch, header.base_offset);
+            self.note_producer(&header, marker);
+            AppendInfo {
+                base_offset: header.base_offset,
+                last_offset: header.last_offset(),
+                max_timestamp: header.max_timestamp,
+                log_append_time: prepared.log_append_time,
+                log_start_offset: self.log_start,
+                bytes: prepared.size(),
+                duplicate: false,
+            }
+        });
+        Ok(infos.collect())
     }
 
     /// Appends batches that already have their offsets and epochs, as a follower does, and as the
@@ -128,7 +223,37 @@ impl<S: Storage> PartitionLog<S> {
         Ok(Some(info))
     }
 
+    /// A repeat that the state does not know may be in the log: a snapshot has the last batch alone.
     fn check_producer(
+        &mut self,
+        prepared: &PreparedAppend,
+    ) -> Result<Option<RememberedBatch>, AppendError> {
+        match self.judge_producer(prepared) {
+            Err(AppendError::OutOfOrderSequence { producer_id, .. })
+                if self.recall(producer_id) =>
+            {
+                self.judge_producer(prepared)
+            }
+            other => other,
+        }
+    }
+
+    /// Reads the last batches of a producer once after a start; true if that told more. What
+    /// cannot be read is not remembered, and the producer begins a new epoch.
+    fn recall(&mut self, producer_id: ProducerId) -> bool {
+        if !self.producers.take_partial(producer_id) {
+            return false;
+        }
+        let Self { segments, home, producers, .. } = self;
+        let older = segments.len().saturating_sub(2);
+        let headers = segments
+            .iter_mut()
+            .skip(older)
+            .filter_map(|segment| segment.last_headers(home, RECALLED_BYTES).ok());
+        producers.recall(producer_id, &headers.flatten().collect::<Vec<_>>())
+    }
+
+    fn judge_producer(
         &self,
         prepared: &PreparedAppend,
     ) -> Result<Option<RememberedBatch>, AppendError> {
@@ -258,6 +383,23 @@ impl<S: Storage> PartitionLog<S> {
         // Not synced: after a crash, an older one and the batches behind it will do.
         self.take_snapshot(false)
     }
+}
+
+/// Whether a batch that was checked leaves nothing to check for the one behind it: both without a
+/// producer, or the next in sequence of the same one, and neither of a transaction.
+fn goes_on(before: &PreparedAppend, next: &PreparedAppend) -> bool {
+    let (before, next) = (before.batch.header(), next.batch.header());
+    let plain = |header: &BatchHeader| {
+        !header.attributes.is_control() && !header.attributes.is_transactional()
+    };
+    let same =
+        (before.producer_id, before.producer_epoch) == (next.producer_id, next.producer_epoch);
+    let in_order = match (before.last_sequence(), next.base_sequence) {
+        (None, None) => true,
+        (Some(last), Some(first)) => last.plus(1) == first,
+        _ => false,
+    };
+    plain(before) && plain(next) && same && in_order
 }
 
 fn outgoing(batch: &Batch) -> Outgoing<'_> {

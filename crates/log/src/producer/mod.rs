@@ -31,6 +31,16 @@ pub(crate) struct RememberedBatch {
 }
 
 impl RememberedBatch {
+    /// What is remembered of a batch; `None` if it has no sequence.
+    fn of(header: &BatchHeader) -> Option<Self> {
+        Some(Self {
+            last_sequence: header.last_sequence()?,
+            last_offset: header.last_offset(),
+            offset_delta: header.last_offset_delta,
+            timestamp: header.max_timestamp,
+        })
+    }
+
     fn first_sequence(&self) -> Sequence {
         // Backwards with the same wrap as forwards: 2^31 values.
         Sequence(self.last_sequence.0.wrapping_sub(self.offset_delta) & i32::MAX.unsigned_abs())
@@ -50,6 +60,8 @@ pub(crate) struct ProducerEntry {
     // Of the transaction coordinator that wrote the last marker; -1 in Kafka's files for none.
     pub(crate) coordinator_epoch: i32,
     pub(crate) transaction_start: Option<Offset>,
+    /// Came from a snapshot, which has the last batch alone; the log may have more.
+    pub(crate) partial: bool,
 }
 
 impl Default for ProducerEntry {
@@ -60,6 +72,7 @@ impl Default for ProducerEntry {
             last_timestamp: Timestamp::NONE,
             coordinator_epoch: -1,
             transaction_start: None,
+            partial: false,
         }
     }
 }
@@ -163,18 +176,13 @@ impl Producers {
 
     /// Notes an appended batch of data.
     pub(crate) fn note(&mut self, header: &BatchHeader) {
-        let (Some(producer_id), Some(last_sequence)) = (header.producer_id, header.last_sequence())
+        let (Some(producer_id), Some(batch)) = (header.producer_id, RememberedBatch::of(header))
         else {
             return;
         };
         let entry = self.entries.entry(producer_id).or_default();
         entry.set_epoch(header.producer_epoch);
-        entry.remember(RememberedBatch {
-            last_sequence,
-            last_offset: header.last_offset(),
-            offset_delta: header.last_offset_delta,
-            timestamp: header.max_timestamp,
-        });
+        entry.remember(batch);
         entry.last_timestamp = header.max_timestamp;
         if header.attributes.is_transactional() && entry.transaction_start.is_none() {
             entry.transaction_start = Some(header.base_offset);
@@ -192,6 +200,29 @@ impl Producers {
         if let Some(start) = entry.transaction_start.take() {
             self.open.remove(&start);
         }
+    }
+
+    /// Whether the log may tell more of a producer than is known here. Asking once is enough.
+    pub(crate) fn take_partial(&mut self, producer_id: ProducerId) -> bool {
+        self.entries.get_mut(&producer_id).is_some_and(|entry| std::mem::take(&mut entry.partial))
+    }
+
+    /// Takes over what the log has of a producer, oldest first; true if that was more than known.
+    pub(crate) fn recall(&mut self, producer_id: ProducerId, headers: &[BatchHeader]) -> bool {
+        let Some(entry) = self.entries.get_mut(&producer_id) else { return false };
+        let same = |header: &&BatchHeader| {
+            (header.producer_id, header.producer_epoch) == (Some(producer_id), entry.epoch)
+                && !header.attributes.is_control()
+        };
+        let found: Vec<_> = headers.iter().filter(same).filter_map(RememberedBatch::of).collect();
+        let found: VecDeque<_> =
+            found.split_at(found.len().saturating_sub(BATCHES_KEPT)).1.to_vec().into();
+        let last = |batches: &VecDeque<RememberedBatch>| batches.back().map(|b| b.last_offset);
+        let more = last(&found) == last(&entry.batches) && entry.batches.len() < found.len();
+        if more {
+            entry.batches = found;
+        }
+        more
     }
 
     /// First offset of the oldest open transaction.

@@ -95,5 +95,6 @@ fn restore(stored: &StoredEntry) -> ProducerEntry {
         last_timestamp,
         coordinator_epoch: stored.coordinator_epoch,
         transaction_start: Offset::from_wire(stored.current_txn_first_offset),
+        partial: true,
     }
 }
