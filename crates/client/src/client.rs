@@ -328,5 +328,5 @@ fn unknown(topic: &str) -> Refusal {
 }
 
 /// First pause between two tries; doubles up to [`PAUSE_MAX`] (retry.backoff.ms and its maximum).
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);

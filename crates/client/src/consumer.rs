@@ -184,8 +184,9 @@ impl Consumer {
     /// when `patience` is over. Cancelling it loses no record.
     ///
     /// # Errors
-    /// When a leader cannot be found in time, or records are not valid. Leaders that move are
-    /// followed.
+    /// When no broker can be reached, a leader cannot be found in time, or records are not valid.
+    /// Leaders that move are followed. After an error that is retriable a later call goes on where
+    /// this one stood.
     pub async fn poll(&mut self, patience: Duration) -> Result<Vec<ConsumedRecord>, ClientError> {
         self.fetch_from_idle_leaders().await?;
         if self.in_flight.is_empty() {
@@ -297,9 +298,15 @@ impl Consumer {
         };
         match (refusal.code, self.options.reset) {
             (ErrorCode::OffsetOutOfRange, Some(spec)) => {
-                let next = self.look_up(topic, index, spec).await?;
-                let position = Position { next, high_watermark: None };
-                self.positions.insert((Arc::clone(topic), index), position);
+                match self.look_up(topic, index, spec).await {
+                    Ok(next) => {
+                        let position = Position { next, high_watermark: None };
+                        self.positions.insert((Arc::clone(topic), index), position);
+                    }
+                    // The answer may hold records of other partitions, whose positions have moved.
+                    Err(error) if error.is_retriable() => {}
+                    Err(error) => return Err(error),
+                }
                 Ok(false)
             }
             (code, _) if code.retriable() => {

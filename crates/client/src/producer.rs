@@ -5,6 +5,7 @@
 //! after a lost answer is written once (KIP-98).
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin::millis;
-use crate::client::Client;
+use crate::client::{Client, PAUSE_MAX, PAUSE_MIN};
 use crate::error::{ClientError, Refusal};
 use crate::partitioner::{Sticky, partition_for_key};
 
@@ -192,7 +193,12 @@ impl Producer {
         record: &OutgoingRecord,
     ) -> Result<PartitionIndex, ClientError> {
         let create = self.shared.options.create_topics;
-        let known = self.shared.client.topic(topic, create).await?;
+        let ask = || self.shared.client.topic(topic, create);
+        // Whoever has never reached a broker shall hear of it at once.
+        let known = match self.lanes.is_empty() {
+            true => ask().await?,
+            false => self.shared.through_outage(ask).await?,
+        };
         let count = u32::try_from(known.partitions.len()).unwrap_or(u32::MAX);
         match (record.partition, &record.key) {
             (Some(index), _) if known.partitions.iter().any(|one| one.index == index) => Ok(index),
@@ -301,7 +307,7 @@ impl Lane {
         let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let deadline = Instant::now() + self.shared.options.delivery_timeout;
         let records = self.encode(batch).await?;
-        let mut pause = Duration::from_millis(50);
+        let mut pause = PAUSE_MIN;
         loop {
             let error = match self.attempt(&records).await {
                 Ok(base) => {
@@ -323,7 +329,7 @@ impl Lane {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
@@ -416,8 +422,32 @@ impl Shared {
                 Refusal { what: what(), code, message: None }.into()
             })
         };
-        let (id, epoch) = self.client.retry("getting a producer id", true, ask).await?;
+        let lasting = || self.client.retry("getting a producer id", true, ask);
+        let (id, epoch) = self.through_outage(lasting).await?;
         Ok(*known.insert(Identity { id, epoch }))
+    }
+
+    /// Repeats a call while no broker can be reached, for as long as a record is tried to be sent:
+    /// a broker that restarts is not the end of a producer.
+    async fn through_outage<T, F, W>(&self, call: F) -> Result<T, ClientError>
+    where
+        F: Fn() -> W,
+        W: Future<Output = Result<T, ClientError>>,
+    {
+        let deadline = Instant::now() + self.options.delivery_timeout;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let error = match call().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let away = error.is_connection() && error.is_retriable();
+            if !away || deadline < Instant::now() + pause {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
     }
 }
 

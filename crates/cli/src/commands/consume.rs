@@ -1,12 +1,13 @@
 //! `ottla consume`: prints records, alone or as a member of a group.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use ottla_client::{
-    Admin, ConsumedRecord, Consumer, ConsumerOptions, GroupConsumer, GroupOptions, OffsetSpec,
+    Admin, ClientError, ConsumedRecord, Consumer, ConsumerOptions, GroupConsumer, GroupOptions,
+    OffsetSpec,
 };
 use ottla_types::{Offset, PartitionIndex, Timestamp};
 use serde::Serialize;
@@ -49,7 +50,8 @@ pub(crate) struct ConsumeArgs {
     /// Ends after this many records
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
-    /// Ends when every record that there is has been printed
+    /// Ends when every record that there is has been printed, or when no broker can be reached for
+    /// `--timeout` seconds; without it an outage is waited out
     #[arg(short, long)]
     exit_at_end: bool,
     /// Hides records of open and aborted transactions
@@ -115,7 +117,10 @@ pub(crate) async fn run(
         ))),
         None => Source::Alone(Box::new(assigned(&admin, &args, options).await?)),
     };
-    let ended = print_all(&mut source, &args, &format, terminal).await;
+    // Whoever waits for an end shall get one.
+    let patience = args.exit_at_end.then(|| Duration::from_secs(connection.timeout.max(1)));
+    let outage = Outage { patience, ..Outage::default() };
+    let ended = print_all(&mut source, &args, &format, outage, terminal).await;
     if let Source::Member(member) = source {
         let left = member.leave().await;
         if ended.is_ok() {
@@ -129,6 +134,7 @@ async fn print_all(
     source: &mut Source,
     args: &ConsumeArgs,
     format: &Format,
+    mut outage: Outage,
     terminal: Terminal,
 ) -> Result<Exit, Failure> {
     let interrupted = tokio::signal::ctrl_c();
@@ -137,7 +143,7 @@ async fn print_all(
     let mut out = Vec::new();
     while 0 < left {
         let polled = tokio::select! {
-            polled = source.poll() => polled?,
+            polled = next(source, &mut outage, terminal) => polled?,
             _ = &mut interrupted => return Ok(Exit::Interrupted),
         };
         for record in polled.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
@@ -155,13 +161,62 @@ async fn print_all(
     Ok(Exit::Ok)
 }
 
+/// What the next poll brings. While no broker can be reached it is nothing, after a pause.
+async fn next(
+    source: &mut Source,
+    outage: &mut Outage,
+    terminal: Terminal,
+) -> Result<Vec<ConsumedRecord>, Failure> {
+    match source.poll().await {
+        Ok(records) => {
+            if outage.ended() {
+                terminal.warn("connected again");
+            }
+            Ok(records)
+        }
+        Err(error) if error.is_connection() && error.is_retriable() => {
+            if outage.since.is_none() {
+                terminal.warn(format!("{error}; trying again"));
+            }
+            let Some(pause) = outage.pause(Instant::now()) else { return Err(error.into()) };
+            tokio::time::sleep(pause).await;
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How long no broker has been reached, and when that is too long.
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    last: Duration,
+    /// `None` is without end: a broker that restarts is not the end of what is printed.
+    patience: Option<Duration>,
+}
+
+impl Outage {
+    /// The pause before the next try, longer each time; `None` when it has lasted too long.
+    fn pause(&mut self, now: Instant) -> Option<Duration> {
+        let since = *self.since.get_or_insert(now);
+        self.last = (self.last * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        let lasted = now.saturating_duration_since(since);
+        self.patience.is_none_or(|patience| lasted < patience).then_some(self.last)
+    }
+
+    /// Whether there was one until now.
+    fn ended(&mut self) -> bool {
+        self.last = Duration::ZERO;
+        self.since.take().is_some()
+    }
+}
+
 impl Source {
-    async fn poll(&mut self) -> Result<Vec<ConsumedRecord>, Failure> {
-        let polled = match self {
+    async fn poll(&mut self) -> Result<Vec<ConsumedRecord>, ClientError> {
+        match self {
             Self::Alone(consumer) => consumer.poll(PATIENCE).await,
             Self::Member(member) => member.poll(PATIENCE).await,
-        };
-        Ok(polled?)
+        }
     }
 
     fn is_at_end(&self) -> bool {
@@ -305,6 +360,9 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 /// How long one poll waits; Ctrl-C does not wait for it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Pauses between two tries to reach a broker (`reconnect.backoff.ms` and its maximum).
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -323,6 +381,21 @@ mod tests {
         for bad in ["", "x", "-", "@", "+x", "é"] {
             assert!(Begin::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn pauses_of_an_outage_grow_to_a_second_and_end_with_the_patience() {
+        let start = Instant::now();
+        let pauses = |patience: Option<u64>| {
+            let patience = patience.map(Duration::from_secs);
+            let mut outage = Outage { patience, ..Outage::default() };
+            let at = |second| outage.pause(start + Duration::from_secs(second));
+            let pauses: Vec<_> = (0..8).map_while(at).map(|pause| pause.as_millis()).collect();
+            (pauses, outage.ended(), outage.ended())
+        };
+        let all = vec![50, 100, 200, 400, 800, 1000, 1000, 1000];
+        assert_eq!(pauses(None), (all, true, false));
+        assert_eq!(pauses(Some(3)), (vec![50, 100, 200], true, false));
     }
 
     #[test]

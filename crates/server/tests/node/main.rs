@@ -17,5 +17,6 @@ mod full_disk;
 mod http;
 mod lifecycle;
 mod listeners;
+mod outage;
 mod refusals;
 mod support;
