@@ -4,6 +4,7 @@
 //! answers it. [`commit`] carries operations through the log, [`load`] reads them back.
 
 mod admin;
+mod classic_members;
 mod commit;
 mod consumer;
 mod fetch;

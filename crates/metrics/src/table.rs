@@ -223,6 +223,8 @@ areas! {
             "Groups by protocol.";
         CLASSIC_GROUP_COUNT = gauge("kafka.server", "group-coordinator-metrics", "classic-group-count").tags(&["state"]).attribute(),
             "Classic groups by state.";
+        CONSUMER_GROUP_COUNT = gauge("kafka.server", "group-coordinator-metrics", "consumer-group-count").tags(&["state"]).attribute(),
+            "Consumer groups by state.";
         OFFSET_COUNT = gauge("kafka.server", "group-coordinator-metrics", "offset-count").attribute(),
             "Committed offsets.";
         COORDINATOR_PARTITIONS = gauge("kafka.server", "group-coordinator-metrics", "num-partitions").tags(&["state"]).attribute(),
@@ -235,6 +237,8 @@ areas! {
             "Offsets deleted so far.";
         GROUP_REBALANCES = gauge("kafka.server", "group-coordinator-metrics", "group-completed-rebalance-count").attribute().shape(Shape::Counter),
             "Rebalances completed so far.";
+        CONSUMER_GROUP_REBALANCES = gauge("kafka.server", "group-coordinator-metrics", "consumer-group-rebalance-count").attribute().shape(Shape::Counter),
+            "Times that the epoch of a consumer group was raised so far.";
         COORDINATOR_LOAD_AVG = gauge("kafka.server", "group-coordinator-metrics", "partition-load-time-avg").attribute(),
             "Mean milliseconds that loading a partition of the offsets topic took.";
         COORDINATOR_LOAD_MAX = gauge("kafka.server", "group-coordinator-metrics", "partition-load-time-max").attribute(),

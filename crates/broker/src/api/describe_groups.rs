@@ -21,7 +21,7 @@ const NOT_FOUND: i16 = 6;
 
 /// Everything that can be done to a group, as bits of Kafka's operation codes: read, delete,
 /// describe, describe its configs, alter them. No authorizer forbids anything.
-const GROUP_OPERATIONS: i32 = 0x0d48;
+pub(super) const GROUP_OPERATIONS: i32 = 0x0d48;
 
 /// Handles one request.
 pub(crate) fn handle(

@@ -66,7 +66,7 @@ fn join(
 }
 
 /// A random UUID as Java makes them: with version 4 and the variant of RFC 9562 in their places.
-fn random_uuid() -> Uuid {
+pub(super) fn random_uuid() -> Uuid {
     let mut bytes: [u8; 16] = ottla_sys::random_bytes();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

@@ -8,6 +8,8 @@ pub(crate) mod api_versions;
 pub(crate) mod broker_loggers;
 pub(crate) mod by_topic;
 pub(crate) mod client_quotas;
+pub(crate) mod consumer_group_describe;
+pub(crate) mod consumer_group_heartbeat;
 pub(crate) mod controller;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
@@ -82,6 +84,8 @@ const BROKER: &[ApiKey] = &[
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::UnregisterBroker,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];

@@ -45,6 +45,12 @@ fn broker(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handled {
         ApiKey::SyncGroup => serve(shared, ctx, body, api::sync_group::handle),
         ApiKey::DescribeGroups => serve(shared, ctx, body, api::describe_groups::handle),
         ApiKey::ListGroups => serve(shared, ctx, body, api::list_groups::handle),
+        ApiKey::ConsumerGroupHeartbeat => {
+            serve(shared, ctx, body, api::consumer_group_heartbeat::handle)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            serve(shared, ctx, body, api::consumer_group_describe::handle)
+        }
         ApiKey::InitProducerId => serve(shared, ctx, body, api::init_producer_id::handle),
         ApiKey::DeleteGroups => serve(shared, ctx, body, api::delete_groups::handle),
         ApiKey::OffsetDelete => serve(shared, ctx, body, api::offset_delete::handle),

@@ -11,6 +11,7 @@ mod figures;
 mod load;
 mod shard;
 mod timers;
+mod topics;
 
 #[cfg(test)]
 mod driven;
@@ -20,8 +21,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use ottla_config::BrokerConfig;
-use ottla_group::{DeletedTopic, GroupConfig, GroupError, GroupId, Now, Request, Response};
-use ottla_metadata::{ClusterImage, ImageDelta};
+use ottla_group::{
+    Assignor, ConsumerTimes, DeletedTopic, GroupConfig, GroupError, GroupId, Now, Request,
+    Response, Topics,
+};
+use ottla_metadata::ImageDelta;
 use ottla_metrics::Recent;
 use ottla_record::Compression;
 use ottla_types::{MonoTime, PartitionIndex, TopicId, java_string_hash};
@@ -32,6 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::dispatch::Reply;
+use crate::driver::quorum::SharedImage;
 use crate::partition::Partition;
 use crate::shared::Shared;
 pub(crate) use figures::GroupFigures;
@@ -67,6 +72,8 @@ struct Env {
     timers: Timers,
     /// How long it took of late to load a partition, in milliseconds.
     loads: Recent,
+    /// What consumer groups know of topics.
+    topics: ArcSwap<Arc<dyn Topics>>,
 }
 
 impl Env {
@@ -91,6 +98,16 @@ impl Settings {
         core.session_timeout_max = groups.session_timeout_max;
         core.initial_rebalance_delay = groups.initial_rebalance_delay;
         core.group_size_max = size(groups.members_max);
+        core.consumer_group_size_max = size(groups.consumer.members_max);
+        core.consumer = ConsumerTimes {
+            session_timeout: groups.consumer.session_timeout.value,
+            heartbeat_interval: groups.consumer.heartbeat_interval.value,
+            assignment_interval: groups.consumer.assignment_interval.value,
+        };
+        let preferred = groups.consumer.assignors.first();
+        core.consumer_assignor =
+            preferred.and_then(|name| Assignor::named(name)).unwrap_or(Assignor::Uniform);
+        core.consumer_regex_refresh_interval = groups.consumer.regex_refresh_interval;
         core.offset_metadata_max = size(groups.offset_metadata_bytes_max);
         core.offsets_retention = groups.offsets_retention;
         core.offsets_retention_check_interval = groups.offsets_retention_check_interval;
@@ -181,6 +198,7 @@ impl GroupHandle {
             settings: ArcSwap::from_pointee(settings),
             timers: Timers::default(),
             loads: Recent::default(),
+            topics: ArcSwap::from_pointee(Arc::new(ottla_group::NoTopics)),
         });
         Self(Arc::new_cyclic(|inner| Inner {
             shards: DashMap::new(),
@@ -192,8 +210,9 @@ impl GroupHandle {
 
     /// Follows the published metadata: takes over partitions that this broker leads now, lets go
     /// of the others, forgets the offsets of deleted topics.
-    pub(crate) fn apply(&self, shared: &Shared, delta: &ImageDelta, _image: &ClusterImage) {
-        self.reconfigure(shared);
+    pub(crate) fn apply(&self, shared: &Shared, delta: &ImageDelta, image: &SharedImage) {
+        self.reconfigure(shared, image);
+        self.show_topics(delta, image);
         let node = Some(shared.node_id());
         let (mut lost, mut led) = (Vec::new(), Vec::new());
         for changed in
@@ -227,8 +246,21 @@ impl GroupHandle {
         }
     }
 
-    fn reconfigure(&self, shared: &Shared) {
-        let settings = Settings::of(&shared.config.load());
+    /// Tells the shards what topics there are now.
+    fn show_topics(&self, delta: &ImageDelta, image: &SharedImage) {
+        let topics: Arc<dyn Topics> = Arc::new(topics::ImageTopics(image.clone()));
+        self.0.env.topics.store(Arc::new(topics.clone()));
+        let (changed, created) = topics::changed(delta);
+        for shard in self.shards() {
+            shard.topics_changed(&topics, &changed, created);
+        }
+    }
+
+    fn reconfigure(&self, shared: &Shared, image: &SharedImage) {
+        let config = shared.config.load();
+        let mut settings = Settings::of(&config);
+        settings.core.consumer_of_group =
+            Arc::new(topics::own_times(image, &config.groups.consumer));
         if **self.0.env.settings.load() != settings {
             self.0.env.settings.store(Arc::new(settings.clone()));
             self.shards().iter().for_each(|shard| shard.reconfigure(&settings.core));

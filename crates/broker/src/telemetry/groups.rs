@@ -40,6 +40,21 @@ pub(super) fn register(shared: &Arc<Shared>) {
     computed(shared, &names::GROUP_COUNT, &[("protocol", "classic")], move |s| {
         count(figures(s).classic())
     });
+    let groups: [(_, Figure); 4] = [
+        ("Empty", |figures| figures.consumer_empty),
+        ("Assigning", |figures| figures.consumer_assigning),
+        ("Reconciling", |figures| figures.consumer_reconciling),
+        ("Stable", |figures| figures.consumer_stable),
+    ];
+    for (state, figure) in groups {
+        let labels = [("state", state)];
+        computed(shared, &names::CONSUMER_GROUP_COUNT, &labels, move |s| {
+            count(figure(&figures(s)))
+        });
+    }
+    computed(shared, &names::GROUP_COUNT, &[("protocol", "consumer")], move |s| {
+        count(figures(s).consumer())
+    });
     computed(shared, &names::OFFSET_COUNT, &[], move |s| count(figures(s).offsets));
     let loads = |s: &Shared| s.groups.get().and_then(|groups| groups.load_times());
     // Kafka's word for none of late.
@@ -49,11 +64,12 @@ pub(super) fn register(shared: &Arc<Shared>) {
     computed(shared, &names::COORDINATOR_LOAD_MAX, &[], move |s| {
         loads(s).map_or(f64::NAN, |(_, max)| max)
     });
-    let counters: [(_, Counter); 4] = [
+    let counters: [(_, Counter); 5] = [
         (&names::OFFSET_COMMITS, |counters| counters.offset_commits),
         (&names::OFFSET_EXPIRATIONS, |counters| counters.offset_expirations),
         (&names::OFFSET_DELETIONS, |counters| counters.offset_deletions),
         (&names::GROUP_REBALANCES, |counters| counters.completed_rebalances),
+        (&names::CONSUMER_GROUP_REBALANCES, |counters| counters.consumer_rebalances),
     ];
     for (definition, counter) in counters {
         computed(shared, definition, &[], move |s| number(counter(&figures(s).counters)));

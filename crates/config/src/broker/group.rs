@@ -15,6 +15,8 @@ pub struct GroupConfig {
     pub session_timeout_max: Duration,
     /// Most members of a group.
     pub members_max: u32,
+    /// Consumer groups (KIP-848).
+    pub consumer: ConsumerGroups,
     /// Longest metadata string of a committed offset, in bytes.
     pub offset_metadata_bytes_max: u32,
     /// How long a commit may wait for the in-sync replicas.
@@ -27,6 +29,67 @@ pub struct GroupConfig {
     pub load_buffer_bytes: u64,
     /// The topic that keeps group state.
     pub offsets_topic: OffsetsTopic,
+}
+
+/// What consumer groups run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerGroups {
+    /// Silence after which a member leaves.
+    pub session_timeout: Bounded,
+    /// How often a member is to be heard.
+    pub heartbeat_interval: Bounded,
+    /// Shortest time between two assignments.
+    pub assignment_interval: Bounded,
+    /// Most members of a group.
+    pub members_max: u32,
+    /// Assignors by name, the first for who prefers none.
+    pub assignors: Vec<String>,
+    /// How often regular expressions are resolved again.
+    pub regex_refresh_interval: Duration,
+}
+
+/// A time, and the bounds of what a group may have instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounded {
+    /// For groups without their own.
+    pub value: Duration,
+    /// Least that counts.
+    pub min: Duration,
+    /// Most that counts.
+    pub max: Duration,
+}
+
+impl Bounded {
+    fn read(r: &Reader<'_>, what: &str) -> Self {
+        Self {
+            value: r.millis(&format!("group.consumer.{what}.ms")),
+            min: r.millis(&format!("group.consumer.min.{what}.ms")),
+            max: r.millis(&format!("group.consumer.max.{what}.ms")),
+        }
+    }
+
+    /// A group's own time, within the bounds.
+    pub fn within(&self, own: Duration) -> Duration {
+        own.min(self.max).max(self.min)
+    }
+}
+
+impl ConsumerGroups {
+    fn read(r: &mut Reader<'_>) -> Self {
+        let assignors = r.list("group.consumer.assignors");
+        let known = |name: &String| matches!(name.as_str(), "uniform" | "range");
+        r.require(!assignors.is_empty() && assignors.iter().all(known), || {
+            "group.consumer.assignors must name assignors that there are: uniform, range".to_owned()
+        });
+        Self {
+            session_timeout: Bounded::read(r, "session.timeout"),
+            heartbeat_interval: Bounded::read(r, "heartbeat.interval"),
+            assignment_interval: Bounded::read(r, "assignment.interval"),
+            members_max: r.count("group.consumer.max.size"),
+            assignors,
+            regex_refresh_interval: r.millis("group.consumer.regex.refresh.interval.ms"),
+        }
+    }
 }
 
 /// Shape of the topic that keeps group state.
@@ -54,6 +117,7 @@ impl GroupConfig {
             session_timeout_min: r.millis("group.min.session.timeout.ms"),
             session_timeout_max: r.millis("group.max.session.timeout.ms"),
             members_max: r.count("group.max.size"),
+            consumer: ConsumerGroups::read(r),
             offset_metadata_bytes_max: r.count("offset.metadata.max.bytes"),
             commit_timeout: r.millis("offsets.commit.timeout.ms"),
             offsets_retention: Duration::from_secs(minutes.saturating_mul(60)),

@@ -14,7 +14,7 @@ use ottla_types::NodeId;
 
 pub(crate) use topic::inherited;
 
-pub use group::{GroupConfig, OffsetsTopic};
+pub use group::{Bounded, ConsumerGroups, GroupConfig, OffsetsTopic};
 pub use listeners::{Listeners, Roles};
 pub use topic::{
     CleanupPolicy, Compression, Durability, TimestampType, TopicConfig, effective_topic_texts,

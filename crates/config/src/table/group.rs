@@ -50,43 +50,31 @@ pub(super) const KEYS: &[Key] = &[
     int("offsets.topic.compression.codec").or("0").high()
         .doc("Number of the codec in which group records are written (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd)."),
     int("group.consumer.session.timeout.ms").or("45000").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Session timeout of consumer groups."),
     int("group.consumer.min.session.timeout.ms").or("45000").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Lower bound for the session timeout of consumer groups."),
     int("group.consumer.max.session.timeout.ms").or("60000").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Upper bound for the session timeout of consumer groups."),
     int("group.consumer.heartbeat.interval.ms").or("5000").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Heartbeat interval given to members of consumer groups."),
     int("group.consumer.min.heartbeat.interval.ms").or("5000").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Lower bound for the heartbeat interval of consumer groups."),
     int("group.consumer.max.heartbeat.interval.ms").or("15000").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Upper bound for the heartbeat interval of consumer groups."),
     int("group.consumer.assignment.interval.ms").or("1000").at_least(0).cluster_wide()
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Shortest time between two assignments of a consumer group."),
     int("group.consumer.min.assignment.interval.ms").or("0").at_least(0)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Lower bound for the assignment interval of consumer groups."),
     int("group.consumer.max.assignment.interval.ms").or("15000").at_least(0)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Upper bound for the assignment interval of consumer groups."),
     int("group.consumer.max.size").or("2147483647").at_least(1)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Most members of a consumer group."),
     list("group.consumer.assignors").or("uniform,range").list(&[], false)
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Server-side assignors, the first being the default."),
     string("group.consumer.migration.policy").or("bidirectional").one_of_any_case(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])
-        .not_yet("the consumer group protocol (KIP-848)")
+        .not_yet("the change of a group with members between protocols (KIP-848)")
         .doc("Which way a group may change between the classic and the consumer protocol while it runs."),
     int("group.consumer.regex.refresh.interval.ms").or("600000").at_least(10_000).internal()
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("How often subscriptions by pattern are resolved again."),
     int("group.share.session.timeout.ms").or("45000").at_least(1).not_yet("share groups (KIP-932)")
         .doc("Session timeout of share groups."),

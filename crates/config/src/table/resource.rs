@@ -10,15 +10,12 @@ use crate::key::{Check, Key, boolean, int, list, same, string};
 pub(super) const KEYS: &[Key] = &[
     int("consumer.assignment.interval.ms").or("1000").at_least(0)
         .from(&[same("group.consumer.assignment.interval.ms")])
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Shortest time between two assignments of this group."),
     int("consumer.heartbeat.interval.ms").or("5000").at_least(1)
         .from(&[same("group.consumer.heartbeat.interval.ms")])
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Heartbeat interval given to members."),
     int("consumer.session.timeout.ms").or("45000").at_least(1)
         .from(&[same("group.consumer.session.timeout.ms")])
-        .not_yet("the consumer group protocol (KIP-848)")
         .doc("Silence after which a member leaves the group."),
     int("share.assignment.interval.ms").or("1000").at_least(0)
         .from(&[same("group.share.assignment.interval.ms")])

@@ -72,11 +72,14 @@ final class GroupCalls {
                 AdminCalls.get(admin.get().describeConsumerGroups(AdminCalls.texts(a.path("groups"))).all());
         groups.forEach((name, group) -> {
             ObjectNode node = answer.putObject(name).put("state", group.groupState().toString())
-                    .put("assignor", group.partitionAssignor()).put("coordinator", group.coordinator().id());
+                    .put("assignor", group.partitionAssignor()).put("coordinator", group.coordinator().id())
+                    .put("type", group.type().toString())
+                    .put("epoch", group.groupEpoch().orElse(null)).put("target_epoch", group.targetAssignmentEpoch().orElse(null));
             ArrayNode members = node.putArray("members");
             group.members().forEach(m -> {
                 ObjectNode member = members.addObject().put("client_id", m.clientId()).put("host", m.host())
-                        .put("instance", m.groupInstanceId().orElse(null));
+                        .put("instance", m.groupInstanceId().orElse(null))
+                        .put("epoch", m.memberEpoch().orElse(null)).put("upgraded", m.upgraded().orElse(null));
                 Set<String> assigned = new TreeSet<>();
                 m.assignment().topicPartitions().forEach(p -> assigned.add(p.toString()));
                 ArrayNode partitions = member.putArray("assigned");

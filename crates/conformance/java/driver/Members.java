@@ -16,6 +16,7 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.errors.WakeupException;
@@ -38,7 +39,7 @@ final class Members {
         commands.put("group.seen", this::seen);
     }
 
-    /** "member" (its name here), "group", "topics", "config". */
+    /** "member" (its name here), "group", "topics" or "pattern" (which the broker resolves), "config". */
     private JsonNode start(JsonNode arguments) {
         Map<String, Object> config = Driver.config(bootstrap, arguments);
         String group = arguments.path("group").asText();
@@ -46,7 +47,8 @@ final class Members {
         config.putIfAbsent("auto.offset.reset", "earliest");
         List<String> topics = new ArrayList<>();
         arguments.path("topics").forEach(t -> topics.add(t.asText()));
-        Member member = new Member(config, topics, seen.computeIfAbsent(group, g -> new ConcurrentHashMap<>()));
+        String pattern = arguments.path("pattern").asText("");
+        Member member = new Member(config, topics, pattern, seen.computeIfAbsent(group, g -> new ConcurrentHashMap<>()));
         members.put(arguments.path("member").asText(), member);
         member.start();
         return Driver.JSON.createObjectNode();
@@ -61,6 +63,7 @@ final class Members {
     private static final class Member extends Thread implements ConsumerRebalanceListener {
         private final KafkaConsumer<String, String> consumer;
         private final List<String> topics;
+        private final String pattern;
         private final Map<String, AtomicLong> seen;
         private final TreeSet<String> assigned = new TreeSet<>();
         private volatile boolean stopping;
@@ -70,9 +73,10 @@ final class Members {
         private volatile String memberId = "";
         private volatile String error;
 
-        Member(Map<String, Object> config, List<String> topics, Map<String, AtomicLong> seen) {
+        Member(Map<String, Object> config, List<String> topics, String pattern, Map<String, AtomicLong> seen) {
             this.consumer = new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer());
             this.topics = topics;
+            this.pattern = pattern;
             this.seen = seen;
             setDaemon(true);
         }
@@ -80,7 +84,11 @@ final class Members {
         @Override
         public void run() {
             try (consumer) {
-                consumer.subscribe(topics, this);
+                if (pattern.isEmpty()) {
+                    consumer.subscribe(topics, this);
+                } else {
+                    consumer.subscribe(new SubscriptionPattern(pattern), this);
+                }
                 while (!stopping) {
                     ConsumerRecords<String, String> polled = consumer.poll(Duration.ofMillis(100));
                     for (ConsumerRecord<String, String> record : polled) {

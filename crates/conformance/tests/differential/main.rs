@@ -11,9 +11,10 @@ use ottla_conformance::ensure_java;
 use ottla_conformance::script::{self, Side, Step, differences};
 use ottla_testkit::{Kind, Node, NodeOptions};
 
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("script.txt", include_str!("script.txt")),
     ("edges.txt", include_str!("edges.txt")),
+    ("consumer_groups.txt", include_str!("consumer_groups.txt")),
     ("controller.txt", include_str!("controller.txt")),
 ];
 const ALLOWED: &str = include_str!("allowed.txt");
@@ -32,6 +33,7 @@ fn answers_are_kafkas() -> Result<()> {
     ensure_java!();
     let options = NodeOptions::default()
         .with("ottla.produce.validation", "records")
+        .with("group.consumer.assignment.interval.ms", "0")
         .with("auto.create.topics.enable", "false");
     let kafka = Node::start(Kind::Kafka, options.clone())?;
     let ottla = Node::start(Kind::target(), options)?;

@@ -2,6 +2,7 @@
 //!
 //! [`check_beat`] says all that can be refused, so that a beat that is carried out has no way back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -221,7 +222,7 @@ impl<'a> Edit<'a> {
         };
         match beat.beat {
             Beat::Leave => {
-                self.fence(fx, topics, &beat.member);
+                self.fence(fx, topics, &BTreeSet::from([beat.member.clone()]));
                 left(Epoch::LEFT)
             }
             Beat::LeaveForNow => {
@@ -314,18 +315,29 @@ impl<'a> Edit<'a> {
         self.apply(Change::Subscription(id.clone(), None));
     }
 
-    /// Removes a member for good; the others get what it had.
-    pub(crate) fn fence(&mut self, fx: &mut Effects, topics: &mut KnownTopics, id: &MemberId) {
-        let Some(member) = self.group.member(id) else { return };
-        let regex = member.subscription.regex().cloned();
-        let last = regex.filter(|regex| self.group.regexes.get(regex) == Some(&1));
-        self.remove_member(id);
-        if let Some(regex) = last {
-            self.apply(Change::Regex(regex, None));
+    /// Removes members for good; the others get what they had.
+    pub(crate) fn fence(
+        &mut self,
+        fx: &mut Effects,
+        topics: &mut KnownTopics,
+        ids: &BTreeSet<MemberId>,
+    ) {
+        let mut regexes = BTreeSet::new();
+        for id in ids {
+            let Some(member) = self.group.member(id) else { continue };
+            regexes.extend(member.subscription.regex().cloned());
+            self.remove_member(id);
+            forget_timers(fx, self.group, id);
         }
-        let hash = topics.group_hash(self.group.wanted.keys());
-        self.apply(Change::Epoch(self.group.epoch.next(), hash));
-        forget_timers(fx, self.group, id);
+        for regex in regexes {
+            if !self.group.regexes.contains_key(&regex) {
+                self.apply(Change::Regex(regex, None));
+            }
+        }
+        if !self.records.is_empty() {
+            let hash = topics.group_hash(self.group.wanted.keys());
+            self.apply(Change::Epoch(self.group.epoch.next(), hash));
+        }
     }
 
     /// Compares the topics with what the group's epoch stands for.

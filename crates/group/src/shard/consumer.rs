@@ -1,6 +1,7 @@
 //! Consumer groups at the shard's door: finding or making the group, its timers, and its records
 //! on the way into the log and out of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::GroupShard;
@@ -92,6 +93,9 @@ impl GroupShard {
     }
 
     fn describe_consumer(&self, id: &GroupId) -> Result<DescribedConsumerGroup, Refused> {
+        if id.is_empty() {
+            return Err(GroupError::InvalidGroupId.into());
+        }
         let text = match self.groups.get(id) {
             Some(Group::Consumer(group)) => {
                 return Ok(group.describe(self.fx.config.consumer_assignor, &*self.topics.now));
@@ -115,14 +119,16 @@ impl GroupShard {
 
     /// A member has not been heard in time.
     pub(super) fn consumer_silent(&mut self, group: &GroupId, member: &MemberId) {
-        self.edit_consumer(group, |edit, fx, topics| edit.fence(fx, topics, member));
+        self.edit_consumer(group, |edit, fx, topics| {
+            edit.fence(fx, topics, &BTreeSet::from([member.clone()]))
+        });
     }
 
     /// A member has taken too long to give up partitions.
     pub(super) fn consumer_late(&mut self, group: &GroupId, member: &MemberId, epoch: Epoch) {
         self.edit_consumer(group, |edit, fx, topics| {
             if edit.group.member(member).is_some_and(|member| member.current.epoch == epoch) {
-                edit.fence(fx, topics, member);
+                edit.fence(fx, topics, &BTreeSet::from([member.clone()]));
             }
         });
     }
@@ -131,7 +137,7 @@ impl GroupShard {
         self.edit_consumer(group, |edit, fx, topics| edit.resolve(fx, topics, now));
     }
 
-    fn edit_consumer(
+    pub(super) fn edit_consumer(
         &mut self,
         id: &GroupId,
         change: impl FnOnce(

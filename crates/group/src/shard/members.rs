@@ -150,6 +150,8 @@ impl GroupShard {
             response.error = Some(GroupError::InvalidGroupId);
         } else if let Some(group) = self.groups.classic_mut(&request.group) {
             response.members = group.leave(&mut self.fx, now, request.members);
+        } else if self.groups.consumer_mut(&request.group).is_some() {
+            response.members = self.leave_consumer(&request.group, request.members);
         } else {
             let unknown = request.members.into_iter().map(|leaving| LeftMember {
                 member: leaving.member,

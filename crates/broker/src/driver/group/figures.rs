@@ -23,6 +23,10 @@ pub(crate) struct GroupFigures {
     pub(crate) preparing_rebalance: usize,
     pub(crate) completing_rebalance: usize,
     pub(crate) stable: usize,
+    pub(crate) consumer_empty: usize,
+    pub(crate) consumer_assigning: usize,
+    pub(crate) consumer_reconciling: usize,
+    pub(crate) consumer_stable: usize,
     pub(crate) offsets: usize,
     /// Since the start, shards that are gone included.
     pub(crate) counters: Counters,
@@ -32,6 +36,14 @@ impl GroupFigures {
     /// Classic groups in any state.
     pub(crate) fn classic(&self) -> usize {
         self.empty + self.preparing_rebalance + self.completing_rebalance + self.stable
+    }
+
+    /// Consumer groups in any state.
+    pub(crate) fn consumer(&self) -> usize {
+        self.consumer_empty
+            + self.consumer_assigning
+            + self.consumer_reconciling
+            + self.consumer_stable
     }
 
     /// Adds a shard's figures.
@@ -45,6 +57,10 @@ impl GroupFigures {
         self.preparing_rebalance += stats.groups_preparing_rebalance;
         self.completing_rebalance += stats.groups_completing_rebalance;
         self.stable += stats.groups_stable;
+        self.consumer_empty += stats.consumer_groups_empty;
+        self.consumer_assigning += stats.consumer_groups_assigning;
+        self.consumer_reconciling += stats.consumer_groups_reconciling;
+        self.consumer_stable += stats.consumer_groups_stable;
         self.offsets += stats.offsets;
         self.count(&stats.counters);
     }
@@ -56,6 +72,7 @@ impl GroupFigures {
         sum.offset_expirations += more.offset_expirations;
         sum.offset_deletions += more.offset_deletions;
         sum.completed_rebalances += more.completed_rebalances;
+        sum.consumer_rebalances += more.consumer_rebalances;
         sum.skipped_records += more.skipped_records;
         sum.failed_appends += more.failed_appends;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ottla_group::{
     AppendFailure, AppendId, DeletedTopic, GroupConfig, GroupShard, Now, Output, Record, Request,
-    Response, Stats, Token,
+    Response, Stats, Token, Topic, Topics,
 };
 use ottla_types::{ErrorCode, MonoTime, Offset, PartitionIndex, TopicId};
 use parking_lot::Mutex;
@@ -124,6 +124,16 @@ impl Shard {
         });
     }
 
+    /// Topics have changed.
+    pub(super) fn topics_changed(
+        self: &Arc<Self>,
+        topics: &Arc<dyn Topics>,
+        changed: &[Topic],
+        created: bool,
+    ) {
+        self.apply(|state, _| state.core.topics_changed(topics.clone(), changed, created));
+    }
+
     /// The partition was read into `core`, up to `end`, and is committed: requests are served.
     pub(super) fn loaded(self: &Arc<Self>, mut core: GroupShard, end: Offset) {
         self.apply(|state, now| {
@@ -131,6 +141,7 @@ impl Shard {
                 return;
             }
             core.set_config(self.env.settings.load().core.clone());
+            core.topics_changed((**self.env.topics.load()).clone(), &[], false);
             core.loaded(now, end);
             state.core = core;
             let deleted = std::mem::take(&mut state.deleted);
