@@ -17,6 +17,7 @@ use ottla_types::{ErrorCode, MonoTime, TopicName};
 
 use crate::dispatch::RequestContext;
 use crate::partition::{Appended, ReadOutcome};
+use crate::refusal::Refusal;
 use crate::shared::Shared;
 
 mod gauges;
@@ -93,7 +94,13 @@ impl Telemetry {
     }
 
     /// Notes a batch that was refused, for its topic if that is hosted here.
-    pub(crate) fn produce_failed(&self, topic: Option<&TopicName>, code: ErrorCode, bytes: usize) {
+    pub(crate) fn produce_failed(
+        &self,
+        topic: Option<&TopicName>,
+        refusal: &Refusal,
+        bytes: usize,
+    ) {
+        let code = refusal.code;
         let of_topic = topic.map(|topic| self.topic(topic));
         let counted = of_topic.as_ref().unwrap_or(&self.broker);
         counted.mark(TopicEvent::Produce, 1);
@@ -104,6 +111,11 @@ impl Telemetry {
             ErrorCode::MessageTooLarge => {
                 let bytes = u64::try_from(bytes).unwrap_or_default();
                 counted.mark(TopicEvent::BytesRejected, bytes);
+            }
+            // Only a record without a key makes single records invalid.
+            ErrorCode::InvalidRecord => {
+                let records = u64::try_from(refusal.record_errors.len()).unwrap_or_default();
+                self.broker.mark(TopicEvent::NoKey, records);
             }
             ErrorCode::CorruptMessage => self.broker.mark(TopicEvent::InvalidCrc, 1),
             ErrorCode::OutOfOrderSequenceNumber => {

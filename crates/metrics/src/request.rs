@@ -25,16 +25,12 @@ pub struct Phases {
     pub remote: Duration,
     /// Held back by quotas.
     pub throttle: Duration,
-    /// Waiting for earlier answers of the connection.
-    pub response_queue: Duration,
-    /// Sending.
-    pub send: Duration,
 }
 
 impl Phases {
     /// All phases together.
     pub fn total(&self) -> Duration {
-        self.queue + self.local + self.remote + self.throttle + self.response_queue + self.send
+        self.queue + self.local + self.remote + self.throttle
     }
 }
 
@@ -59,8 +55,6 @@ pub struct OneRequest {
     local: Arc<Histogram>,
     remote: Arc<Histogram>,
     throttle: Arc<Histogram>,
-    response_queue: Arc<Histogram>,
-    send: Arc<Histogram>,
     bytes: Arc<Histogram>,
 }
 
@@ -101,8 +95,6 @@ impl OneRequest {
             local: histogram(&table::LOCAL_TIME),
             remote: histogram(&table::REMOTE_TIME),
             throttle: histogram(&table::THROTTLE_TIME),
-            response_queue: histogram(&table::RESPONSE_QUEUE_TIME),
-            send: histogram(&table::RESPONSE_SEND_TIME),
             bytes: histogram(&table::REQUEST_BYTES),
         }
     }
@@ -121,8 +113,6 @@ impl OneRequest {
         self.local.record_time(phases.local);
         self.remote.record_time(phases.remote);
         self.throttle.record_time(phases.throttle);
-        self.response_queue.record_time(phases.response_queue);
-        self.send.record_time(phases.send);
     }
 
     /// Notes errors of an answer by Kafka's name of the error, `NONE` for success.

@@ -43,20 +43,12 @@ areas! {
             "Partitions whose write failed.";
         FAILED_FETCH_REQUESTS = meter("kafka.server", "BrokerTopicMetrics", "FailedFetchRequestsPerSec").tags(&["topic"]),
             "Partitions whose read failed.";
-        PRODUCE_CONVERSIONS = meter("kafka.server", "BrokerTopicMetrics", "ProduceMessageConversionsPerSec").tags(&["topic"]),
-            "Records that were compressed again before they were appended.";
         NO_KEY_COMPACTED = meter("kafka.server", "BrokerTopicMetrics", "NoKeyCompactedTopicRecordsPerSec").tags(&["topic"]),
             "Records refused because a compacted topic needs keys.";
-        INVALID_MAGIC = meter("kafka.server", "BrokerTopicMetrics", "InvalidMagicNumberRecordsPerSec").tags(&["topic"]),
-            "Batches refused for their format.";
         INVALID_CRC = meter("kafka.server", "BrokerTopicMetrics", "InvalidMessageCrcRecordsPerSec").tags(&["topic"]),
             "Batches refused for their checksum.";
         INVALID_SEQUENCE = meter("kafka.server", "BrokerTopicMetrics", "InvalidOffsetOrSequenceRecordsPerSec").tags(&["topic"]),
             "Batches refused for their offsets or sequence numbers.";
-        REPLICATION_BYTES_IN = meter("kafka.server", "BrokerTopicMetrics", "ReplicationBytesInPerSec"),
-            "Bytes received from leaders.";
-        REPLICATION_BYTES_OUT = meter("kafka.server", "BrokerTopicMetrics", "ReplicationBytesOutPerSec"),
-            "Bytes sent to followers.";
     }
     "Requests" {
         REQUESTS_TOTAL = meter("kafka.network", "RequestMetrics", "RequestsPerSec").tags(&["request", "version"]),
@@ -73,14 +65,8 @@ areas! {
             "Milliseconds a request waits for data or for other nodes.";
         THROTTLE_TIME = histogram("kafka.network", "RequestMetrics", "ThrottleTimeMs").tags(&["request"]).scale(0.001),
             "Milliseconds an answer is held back by quotas.";
-        RESPONSE_QUEUE_TIME = histogram("kafka.network", "RequestMetrics", "ResponseQueueTimeMs").tags(&["request"]).scale(0.001),
-            "Not measured, 0: an answer waits only for earlier answers of its connection.";
-        RESPONSE_SEND_TIME = histogram("kafka.network", "RequestMetrics", "ResponseSendTimeMs").tags(&["request"]).scale(0.001),
-            "Not measured, 0: an answer is handed to the socket at once.";
         REQUEST_BYTES = histogram("kafka.network", "RequestMetrics", "RequestBytes").tags(&["request"]),
             "Sizes of requests.";
-        TEMPORARY_MEMORY = histogram("kafka.network", "RequestMetrics", "TemporaryMemoryBytes").tags(&["request"]),
-            "Memory used to decompress or compress again for a request.";
     }
     "Connections" {
         CONNECTION_COUNT = gauge("kafka.server", "socket-server-metrics", "connection-count").tags(&["listener", "networkProcessor"]).attribute(),
@@ -92,15 +78,13 @@ areas! {
         CONNECTIONS_EXPIRED = gauge("kafka.server", "socket-server-metrics", "expired-connections-killed-count").tags(&["listener", "networkProcessor"]).attribute().shape(Shape::Counter),
             "Idle connections closed so far.";
         NETWORK_IDLE = gauge("kafka.network", "SocketServer", "NetworkProcessorAvgIdlePercent"),
-            "Share of time in which the worker threads have nothing to do, 0 to 1.";
+            "Share of time in which the worker threads had nothing to do of late, 0 to 1.";
         MEMORY_POOL_AVAILABLE = gauge("kafka.network", "SocketServer", "MemoryPoolAvailable"),
             "Bytes still free for requests over all connections.";
         MEMORY_POOL_USED = gauge("kafka.network", "SocketServer", "MemoryPoolUsed"),
             "Bytes held by requests over all connections.";
-        REQUEST_QUEUE_SIZE = gauge("kafka.network", "RequestChannel", "RequestQueueSize"),
-            "Requests that are begun and not answered.";
         HANDLER_IDLE = gauge("kafka.server", "KafkaRequestHandlerPool", "RequestHandlerAvgIdlePercent"),
-            "Share of time in which the worker threads have nothing to do, 0 to 1.";
+            "The same: network and handlers share the worker threads.";
     }
     "Replicas" {
         LEADER_COUNT = gauge("kafka.server", "ReplicaManager", "LeaderCount"),
@@ -119,12 +103,6 @@ areas! {
             "Led partitions that are being moved.";
         PRODUCER_IDS = gauge("kafka.server", "ReplicaManager", "ProducerIdCount"),
             "Producer ids with sequence state.";
-        ISR_EXPANDS = meter("kafka.server", "ReplicaManager", "IsrExpandsPerSec"),
-            "Replicas that came back in sync.";
-        ISR_SHRINKS = meter("kafka.server", "ReplicaManager", "IsrShrinksPerSec"),
-            "Replicas that fell out of sync.";
-        FAILED_ISR_UPDATES = meter("kafka.server", "ReplicaManager", "FailedIsrUpdatesPerSec"),
-            "Changes of in-sync replicas that the controller refused.";
         PURGATORY_SIZE = gauge("kafka.server", "DelayedOperationPurgatory", "PurgatorySize").tags(&["delayedOperation"]),
             "Requests that wait, by kind.";
         FETCH_SESSIONS = gauge("kafka.server", "FetchSessionCache", "NumIncrementalFetchSessions"),
@@ -165,18 +143,12 @@ areas! {
             "Partitions without a leader.";
         PREFERRED_IMBALANCE = gauge("kafka.controller", "KafkaController", "PreferredReplicaImbalanceCount"),
             "Partitions led by another than their preferred replica.";
-        METADATA_ERRORS = gauge("kafka.controller", "KafkaController", "MetadataErrorCount"),
-            "Errors in the metadata log that this node met.";
         LAST_APPLIED_OFFSET = gauge("kafka.controller", "KafkaController", "LastAppliedRecordOffset"),
             "Offset of the last metadata record in effect.";
         LAST_APPLIED_LAG = gauge("kafka.controller", "KafkaController", "LastAppliedRecordLagMs"),
-            "Milliseconds since the last metadata record in effect was written.";
+            "Milliseconds since the last metadata record in effect was written; 0 on the active controller.";
         LAST_COMMITTED_OFFSET = gauge("kafka.controller", "KafkaController", "LastCommittedRecordOffset"),
             "Offset of the last committed metadata record.";
-        TIMED_OUT_HEARTBEATS = gauge("kafka.controller", "KafkaController", "TimedOutBrokerHeartbeatCount"),
-            "Heartbeats that timed out so far.";
-        UNCLEAN_ELECTIONS = meter("kafka.controller", "ControllerStats", "UncleanLeaderElectionsPerSec"),
-            "Elections of a replica that was not in sync.";
     }
     "Metadata quorum" {
         RAFT_STATE = gauge("kafka.server", "raft-metrics", "current-state").attribute().shape(Shape::State),
@@ -206,17 +178,11 @@ areas! {
         RAFT_ELECTION_LATENCY_MAX = gauge("kafka.server", "raft-metrics", "election-latency-max").attribute(),
             "Longest milliseconds that an election took.";
         RAFT_APPEND_RATE = gauge("kafka.server", "raft-metrics", "append-records-rate").attribute(),
-            "Metadata records appended a second.";
-        RAFT_FETCH_RATE = gauge("kafka.server", "raft-metrics", "fetch-records-rate").attribute(),
-            "Metadata records fetched a second.";
+            "Metadata records that this node, as the leader, appended a second, over about a minute.";
         METADATA_APPLIED_OFFSET = gauge("kafka.server", "broker-metadata-metrics", "last-applied-record-offset").attribute(),
             "Offset of the last metadata record this broker applied.";
         METADATA_APPLIED_LAG = gauge("kafka.server", "broker-metadata-metrics", "last-applied-record-lag-ms").attribute(),
             "Milliseconds since the last metadata record this broker applied was written.";
-        METADATA_LOAD_ERRORS = gauge("kafka.server", "broker-metadata-metrics", "metadata-load-error-count").attribute(),
-            "Errors while this broker read metadata.";
-        METADATA_APPLY_ERRORS = gauge("kafka.server", "broker-metadata-metrics", "metadata-apply-error-count").attribute(),
-            "Errors while this broker applied metadata.";
     }
     "Groups" {
         GROUP_COUNT = gauge("kafka.server", "group-coordinator-metrics", "group-count").tags(&["protocol"]).attribute(),

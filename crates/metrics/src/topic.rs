@@ -26,12 +26,8 @@ pub enum TopicEvent {
     FailedProduce,
     /// A partition whose read failed.
     FailedFetch,
-    /// Records compressed again.
-    ProduceConversions,
     /// Records without the key that compaction needs.
     NoKey,
-    /// Batches of an unsupported format.
-    InvalidMagic,
     /// Batches with a wrong checksum.
     InvalidCrc,
     /// Batches with wrong offsets or sequence numbers.
@@ -39,7 +35,7 @@ pub enum TopicEvent {
 }
 
 /// Definitions in the order of [`TopicEvent`].
-static DEFINITIONS: [&Definition; 13] = [
+static DEFINITIONS: [&Definition; 11] = [
     &table::MESSAGES_IN,
     &table::BYTES_IN,
     &table::BYTES_OUT,
@@ -48,9 +44,7 @@ static DEFINITIONS: [&Definition; 13] = [
     &table::FETCH_REQUESTS,
     &table::FAILED_PRODUCE_REQUESTS,
     &table::FAILED_FETCH_REQUESTS,
-    &table::PRODUCE_CONVERSIONS,
     &table::NO_KEY_COMPACTED,
-    &table::INVALID_MAGIC,
     &table::INVALID_CRC,
     &table::INVALID_SEQUENCE,
 ];
@@ -61,7 +55,7 @@ pub struct TopicMetrics {
     registry: Registry,
     topic: Option<Arc<str>>,
     broker: Option<Arc<Self>>,
-    meters: [OnceLock<Arc<Meter>>; 13],
+    meters: [OnceLock<Arc<Meter>>; 11],
 }
 
 impl TopicMetrics {

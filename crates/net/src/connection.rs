@@ -160,6 +160,9 @@ impl<S: Service> Connection<S> {
     pub(crate) async fn run(mut self) {
         let end = std::future::poll_fn(|cx| self.poll(cx)).await;
         let (listener, peer) = (&self.context.listener, self.context.peer);
+        if matches!(end, End::Idle) {
+            NetStats::add(&self.shared.stats.expired, 1);
+        }
         match &end {
             End::Refused(reason) => {
                 NetStats::add(&self.shared.stats.malformed, 1);

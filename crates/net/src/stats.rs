@@ -8,6 +8,7 @@ pub struct NetStats {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) closed: AtomicU64,
+    pub(crate) expired: AtomicU64,
     pub(crate) malformed: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
@@ -24,6 +25,8 @@ pub struct StatsSnapshot {
     pub refused: u64,
     /// Connections open now.
     pub open: u64,
+    /// Connections closed because nothing came for too long.
+    pub expired: u64,
     /// Connections closed because of a malformed frame or request.
     pub malformed: u64,
     /// Frames handed to the service.
@@ -43,6 +46,7 @@ impl NetStats {
             accepted,
             refused: self.refused.load(Relaxed),
             open: accepted.saturating_sub(closed),
+            expired: self.expired.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             requests: self.requests.load(Relaxed),
             received_bytes: self.received_bytes.load(Relaxed),

@@ -19,6 +19,12 @@ pub struct ProcessUsage {
     pub open_files: u64,
     /// Most file descriptors that may be open; `None` is no limit.
     pub open_files_max: Option<u64>,
+    /// Bytes that this process caused to be read from disks.
+    pub disk_read_bytes: u64,
+    /// Bytes that this process caused to be written to disks.
+    pub disk_written_bytes: u64,
+    /// When this process started, since 1970.
+    pub started: Duration,
 }
 
 /// Reads what this process uses.
@@ -32,7 +38,19 @@ pub fn process_usage() -> io::Result<ProcessUsage> {
     // The listing itself holds one.
     usage.open_files = u64::try_from(open.saturating_sub(1)).unwrap_or(u64::MAX);
     usage.open_files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    // Some containers keep this one from their processes.
+    if let Ok(io) = std::fs::read_to_string("/proc/self/io") {
+        usage.disk_read_bytes = line_of(&io, "read_bytes:").unwrap_or_default();
+        usage.disk_written_bytes = line_of(&io, "write_bytes:").unwrap_or_default();
+    }
+    let system = std::fs::read_to_string("/proc/stat")?;
+    usage.started += Duration::from_secs(line_of(&system, "btime").unwrap_or_default());
     Ok(usage)
+}
+
+/// The number after a word at the start of a line.
+fn line_of(text: &str, word: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
 }
 
 // Fields are numbered as in proc(5); the name, field 2, may itself hold spaces and brackets.
@@ -47,6 +65,8 @@ fn parse_stat(stat: &str) -> Option<ProcessUsage> {
         resident_bytes: field(24)?.saturating_mul(page),
         virtual_bytes: field(23)?,
         threads: field(20)?,
+        // Since the system's start, which is added later.
+        started: Duration::from_secs(1).mul_f64(per_second(field(22)?)?),
         ..ProcessUsage::default()
     })
 }
@@ -69,6 +89,8 @@ mod tests {
         assert!(usage.resident_bytes > 0);
         assert!(usage.threads >= 1);
         assert!(usage.open_files >= 3);
+        let age = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().checked_sub(usage.started);
+        assert!(age.is_some_and(|age| age < Duration::from_secs(3600)), "{age:?}");
     }
 
     #[test]
@@ -78,5 +100,9 @@ mod tests {
         assert_eq!(usage.threads, 9);
         assert_eq!(usage.virtual_bytes, 4096);
         assert_eq!(usage.cpu, Duration::from_millis(1500));
+        assert_eq!(usage.started, Duration::from_millis(50));
+        let io = "rchar: 9\nread_bytes: 4096\ncancelled_write_bytes: 3\nwrite_bytes: 12\n";
+        assert_eq!(line_of(io, "read_bytes:"), Some(4096));
+        assert_eq!(line_of(io, "write_bytes:"), Some(12));
     }
 }

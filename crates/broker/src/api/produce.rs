@@ -175,7 +175,7 @@ impl<'a> Work<'a> {
         refusal: Refusal,
         size: usize,
     ) {
-        shared.telemetry.produce_failed(topic, refusal.code, size);
+        shared.telemetry.produce_failed(topic, &refusal, size);
         self.failed = Some(refusal.code);
         refuse(answer, refusal);
     }

@@ -57,6 +57,8 @@ pub(crate) struct Status {
     pub(crate) quorum: QuorumStats,
     /// Numbers of the controller for metrics.
     pub(crate) controller: Stats,
+    /// When the last committed record was written.
+    pub(crate) last_timestamp: Timestamp,
     /// Newest snapshot.
     pub(crate) snapshot: Option<SnapshotId>,
     /// Oldest snapshot that is kept.
@@ -404,7 +406,7 @@ impl Driver {
         match proposed {
             Ok(_) => {
                 let count = u64::try_from(proposal.values.len()).unwrap_or(u64::MAX);
-                self.stopwatch.proposed(proposal.base_offset.plus(count), now.mono);
+                self.stopwatch.proposed(count, proposal.base_offset.plus(count), now.mono);
             }
             Err(error) => {
                 tracing::warn!(error, "a proposal was refused, the controller starts over");
@@ -574,6 +576,7 @@ fn status_of(quorum: &Quorum, controller: Option<&Controller>, disk: &MetadataDi
         voters: quorum.voters().clone(),
         quorum: quorum.stats(),
         controller: controller.map(Controller::stats).unwrap_or_default(),
+        last_timestamp: disk.last_timestamp(),
         snapshot: disk.newest_snapshot(),
         oldest_snapshot: disk.oldest_snapshot(),
     }

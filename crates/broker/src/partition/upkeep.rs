@@ -25,6 +25,8 @@ pub(crate) struct PartitionFigures {
     pub(crate) waiting_produce: usize,
     /// Waiting fetch requests.
     pub(crate) waiting_fetch: usize,
+    /// Producers with sequence state.
+    pub(crate) producers: usize,
     /// Whether this broker leads.
     pub(crate) leads: bool,
     /// Whether the log has failed.
@@ -160,6 +162,7 @@ impl Partition {
             segments: log.segment_count(),
             waiting_produce,
             waiting_fetch,
+            producers: log.producer_count(),
             leads,
             failed: log.is_failed(),
         }

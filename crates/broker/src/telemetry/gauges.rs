@@ -6,7 +6,7 @@ use std::time::Duration;
 use ottla_metadata::controller::Stats as ControllerStats;
 use ottla_metrics::table as names;
 use ottla_quorum::Role;
-use ottla_types::{LeaderEpoch, MonoTime, NodeId, Offset};
+use ottla_types::{LeaderEpoch, MonoTime, NodeId, Offset, Timestamp};
 
 use super::computed;
 use crate::driver::quorum::Latencies;
@@ -69,6 +69,7 @@ fn replicas(shared: &Arc<Shared>) {
     computed(shared, &names::PURGATORY_SIZE, &purgatory, |s| sum(s, |f| f.waiting_produce));
     let purgatory = [("delayedOperation", "Fetch")];
     computed(shared, &names::PURGATORY_SIZE, &purgatory, |s| sum(s, |f| f.waiting_fetch));
+    computed(shared, &names::PRODUCER_IDS, &[], |s| sum(s, |figures| figures.producers));
     computed(shared, &names::FETCH_SESSIONS, &[], |s| count(s.sessions.lock().len()));
     computed(shared, &names::FETCH_SESSION_PARTITIONS, &[], |s| {
         count(s.sessions.lock().partitions())
@@ -101,9 +102,11 @@ fn led_partitions(shared: &Shared) -> Vec<Led> {
     led.collect()
 }
 
-/// Refreshes the series of single partitions; called before each rendering.
+/// Refreshes the series of single partitions, and what is only counted elsewhere; called before each rendering.
 pub(crate) fn partitions(shared: &Shared) {
     let registry = shared.telemetry.registry();
+    let evictions = registry.meter(&names::FETCH_SESSION_EVICTIONS, &[]);
+    evictions.mark(shared.sessions.lock().evictions.saturating_sub(evictions.count()));
     for partition in shared.partitions.all() {
         let figures = partition.figures();
         let name = partition.topic_partition();
@@ -137,6 +140,10 @@ fn controller(shared: &Arc<Shared>) {
     computed(shared, &names::LAST_APPLIED_OFFSET, &[], |s| {
         number(s.image.load().end().max(Offset(1)).0 - 1)
     });
+    computed(shared, &names::LAST_APPLIED_LAG, &[], move |s| match stats(s).active {
+        true => 0.0,
+        false => lag(s),
+    });
     computed(shared, &names::LAST_COMMITTED_OFFSET, &[], |s| {
         let end = s.quorum.get().map_or(Offset::ZERO, |quorum| quorum.status().high_watermark);
         number(end.max(Offset(1)).0 - 1)
@@ -144,6 +151,14 @@ fn controller(shared: &Arc<Shared>) {
     computed(shared, &names::ACTIVE_CONTROLLERS, &[], move |s| {
         f64::from(u8::from(stats(s).active))
     });
+}
+
+/// Milliseconds since the last committed metadata record was written; 0 before the first.
+fn lag(shared: &Shared) -> f64 {
+    let written = shared.quorum.get().map(|quorum| quorum.status().last_timestamp);
+    let written = written.filter(|written| *written != Timestamp::NONE);
+    let lag = written.map(|written| shared.clock.wall().as_millis().saturating_sub(written.0));
+    lag.map_or(0.0, |lag| number(u64::try_from(lag).unwrap_or_default()))
 }
 
 fn quorum(shared: &Arc<Shared>) {
@@ -192,6 +207,11 @@ fn quorum(shared: &Arc<Shared>) {
             s.quorum.get().and_then(|quorum| latency(quorum.latencies(), now)).unwrap_or(f64::NAN)
         });
     }
+    computed(shared, &names::RAFT_APPEND_RATE, &[], |s| {
+        let now = s.clock.now().since(MonoTime::ZERO);
+        s.quorum.get().map_or(0.0, |quorum| quorum.latencies().appended.rates(now).one_minute)
+    });
+    computed(shared, &names::METADATA_APPLIED_LAG, &[], lag);
     computed(shared, &names::METADATA_APPLIED_OFFSET, &[], |s| {
         number(s.image.load().end().max(Offset(1)).0 - 1)
     });

@@ -35,6 +35,31 @@ fn metrics_and_health_are_served() {
 }
 
 #[test]
+fn every_metric_of_the_table_is_fed() {
+    let address = format!("127.0.0.1:{}", free_port().unwrap());
+    let node = running(NodeOptions::default().with("ottla.http.listener", &address)).unwrap();
+    let bootstrap = node.bootstrap();
+    succeeds(&["-b", bootstrap, "topic", "create", "t"], "").unwrap();
+    succeeds(&["-b", bootstrap, "produce", "t"], "one\n").unwrap();
+    let consume = ["-b", bootstrap, "consume", "t", "--from-beginning", "-e", "--group", "g"];
+    assert_eq!(succeeds(&consume, "").unwrap(), "one\n");
+    let (_, text) = http_get(&address, "/metrics").unwrap();
+    let areas = ottla_metrics::table::ALL.iter();
+    let names = areas.flat_map(|area| area.metrics).map(|metric| metric.prometheus_name());
+    let missing: Vec<_> = names.filter(|name| !text.contains(&format!("# TYPE {name} "))).collect();
+    assert!(missing.is_empty(), "nothing shows {missing:#?}");
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN)
+    };
+    assert_eq!(value("kafka_server_replicamanager_produceridcount"), 1.0);
+    let lag = value("kafka_server_brokermetadatametrics_last_applied_record_lag_ms");
+    assert!((0.0..60_000.0).contains(&lag), "{lag}");
+    let idle = value("kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent");
+    assert!((0.0..=1.0).contains(&idle), "{idle}");
+}
+
+#[test]
 fn none_opens_no_port() {
     let mut node = running(NodeOptions::default().with("ottla.http.listener", "none")).unwrap();
     let pid = node.process().unwrap().pid();

@@ -163,6 +163,11 @@ impl MetadataDisk {
         Ok((files, disk))
     }
 
+    /// When the last record that is applied was written.
+    pub(super) fn last_timestamp(&self) -> Timestamp {
+        self.last_timestamp
+    }
+
     /// The newest complete snapshot.
     pub(crate) fn newest_snapshot(&self) -> Option<SnapshotId> {
         self.snapshot

@@ -3,16 +3,25 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ottla_metrics::Recent;
+use ottla_metrics::{Counter, Meter, Recent};
 use ottla_types::{MonoTime, Offset};
 
 /// How long things took of late, in milliseconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Latencies {
     /// From a proposal to its commit.
     pub(crate) commit: Recent,
     /// From the loss of a leader, or the start, to the next leader.
     pub(crate) election: Recent,
+    /// Records that this node proposed as the leader.
+    pub(crate) appended: Meter,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        let appended = Meter::new(Counter::small());
+        Self { commit: Recent::default(), election: Recent::default(), appended }
+    }
 }
 
 /// What has begun and is not over.
@@ -29,7 +38,8 @@ impl Stopwatch {
         Self { latencies, uncommitted: VecDeque::new(), leaderless_since: Some(now) }
     }
 
-    pub(super) fn proposed(&mut self, end: Offset, now: MonoTime) {
+    pub(super) fn proposed(&mut self, records: u64, end: Offset, now: MonoTime) {
+        self.latencies.appended.mark(records);
         self.uncommitted.push_back((end, now));
     }
 
