@@ -18,5 +18,6 @@ mod http;
 mod lifecycle;
 mod listeners;
 mod outage;
+mod recompression;
 mod refusals;
 mod support;
