@@ -107,7 +107,10 @@ impl Forwarder {
         let address = self.address(&shared, leader).ok_or(ForwardError::NoController)?;
         let mut options = ConnectionOptions::default();
         options.client_id = format!("broker-{}-to-controller", shared.node_id());
-        options.request_timeout = shared.config.load().network.request_timeout;
+        let config = shared.config.load();
+        options.request_timeout = config.network.controller_timeout;
+        options.outbound.connect_timeout = config.network.setup_timeout;
+        drop(config);
         let connection = Connection::open(address, &options).await?;
         *slot = Some((leader, connection.clone()));
         Ok(connection)
@@ -264,7 +267,8 @@ impl Forwarder {
         });
         Some(CreateTopicsRequest {
             topics: topics.collect(),
-            timeout_ms: 30_000,
+            timeout_ms: i32::try_from(config.network.request_timeout.as_millis())
+                .unwrap_or(i32::MAX),
             ..Default::default()
         })
     }

@@ -256,7 +256,8 @@ impl Node {
     pub async fn shutdown(self, patience: Duration) {
         let epoch = self.lifecycle.as_ref().and_then(Lifecycle::epoch);
         if let Some(lifecycle) = self.lifecycle {
-            lifecycle.shut_down(patience / 2).await;
+            let asks = self.shared.config.load().lifecycle.controlled_shutdown;
+            lifecycle.shut_down(asks.then_some(patience / 2)).await;
         }
         for task in self.reports {
             task.abort();

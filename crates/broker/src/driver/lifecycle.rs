@@ -107,12 +107,15 @@ impl Lifecycle {
         self.epoch.clone()
     }
 
-    /// Asks the controller for permission to stop, for at most `patience`.
-    pub(crate) async fn shut_down(mut self, patience: Duration) {
-        self.stop.send_replace(true);
-        let stopped = self.phase.wait_for(|phase| *phase == Phase::Stopped);
-        if tokio::time::timeout(patience, stopped).await.is_err() {
-            tracing::warn!("the controller gave no permission to stop in time");
+    /// Asks the controller for permission to stop, for at most `patience`; without one
+    /// (`controlled.shutdown.enable=false`) it is not asked.
+    pub(crate) async fn shut_down(mut self, patience: Option<Duration>) {
+        if let Some(patience) = patience {
+            self.stop.send_replace(true);
+            let stopped = self.phase.wait_for(|phase| *phase == Phase::Stopped);
+            if tokio::time::timeout(patience, stopped).await.is_err() {
+                tracing::warn!("the controller gave no permission to stop in time");
+            }
         }
         self.task.abort();
     }
@@ -158,7 +161,7 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 impl Driver {
     async fn run(mut self) {
-        let mut epoch = self.register().await;
+        let Some(mut epoch) = self.register_in_time().await else { return };
         let mut failures = Failures::default();
         loop {
             let stopping = *self.stopping.borrow();
@@ -241,6 +244,21 @@ impl Driver {
         if before != phase {
             tracing::info!("the broker {}", phase.says());
         }
+    }
+
+    /// The first registration; a controller that does not take it in time ends the node.
+    async fn register_in_time(&self) -> Option<i64> {
+        let shared = &self.start.shared;
+        let limit = shared.config.load().lifecycle.registration_timeout;
+        let registered = tokio::time::timeout(limit, self.register()).await.ok();
+        if registered.is_none() {
+            shared.fatal.send_replace(Some(format!(
+                "no controller took this broker's registration within {} ms \
+                 (initial.broker.registration.timeout.ms)",
+                limit.as_millis()
+            )));
+        }
+        registered
     }
 
     /// Tries until the controller takes the registration.

@@ -62,8 +62,6 @@ pub struct BrokerConfig {
     pub groups: GroupConfig,
     /// Idle time after which a producer's sequence state is forgotten.
     pub producer_id_expiration: Duration,
-    /// How often idle producer state is looked for.
-    pub producer_id_expiration_check_interval: Duration,
     /// Address of metrics and health; `None` turns them off.
     pub http_listener: Option<HostPort>,
     /// How batches are checked on produce.
@@ -90,10 +88,6 @@ pub struct QuorumConfig {
     pub election_timeout: Duration,
     /// Silence of the leader after which a voter stands.
     pub fetch_timeout: Duration,
-    /// How long a request may stay unanswered.
-    pub request_timeout: Duration,
-    /// Pause before a failed request is repeated.
-    pub retry_backoff: Duration,
     /// Most bytes of one answer to a metadata Fetch.
     pub fetch_bytes_max: u64,
     /// Most bytes of one FetchSnapshot answer.
@@ -111,8 +105,6 @@ pub struct DirConfig {
     pub metadata_log_dir: String,
     /// Directories that get no new partitions.
     pub cordoned_log_dirs: Vec<String>,
-    /// Threads for each directory that recover partitions at start.
-    pub recovery_threads: u32,
 }
 
 /// Sockets and limits on connections.
@@ -144,10 +136,10 @@ pub struct NetworkConfig {
     pub idle_max: Option<Duration>,
     /// First timeout for opening a connection to another node.
     pub setup_timeout: Duration,
-    /// Longest timeout for opening a connection to another node.
-    pub setup_timeout_max: Duration,
     /// How long this node waits for answers to its own requests.
     pub request_timeout: Duration,
+    /// How long it waits for answers of the active controller.
+    pub controller_timeout: Duration,
 }
 
 /// How logs are looked after.
@@ -155,12 +147,8 @@ pub struct NetworkConfig {
 pub struct LogConfig {
     /// How often segments are checked for deletion.
     pub retention_check_interval: Duration,
-    /// How often partitions are checked for a due sync.
-    pub flush_check_interval: Duration,
     /// How often recovery points are written.
     pub recovery_point_checkpoint_interval: Duration,
-    /// How often log start offsets are written.
-    pub start_offset_checkpoint_interval: Duration,
     /// Pause after the start before background work begins.
     pub initial_task_delay: Duration,
 }
@@ -198,8 +186,6 @@ pub struct InternalTopic {
 /// Limits and waits of replication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicationConfig {
-    /// Lag after which a follower leaves the in-sync set.
-    pub lag_time_max: Duration,
     /// How often high watermarks are written.
     pub high_watermark_checkpoint_interval: Duration,
     /// How long a leader may hold a follower's Fetch.
@@ -238,8 +224,6 @@ pub struct LifecycleConfig {
     pub registration_timeout: Duration,
     /// Whether leadership is handed over before stopping.
     pub controlled_shutdown: bool,
-    /// Longest time a start may take.
-    pub startup_time_max: Duration,
 }
 
 /// How the controller part works.
@@ -312,13 +296,10 @@ impl BrokerConfig {
                 session_timeout: r.millis("broker.session.timeout.ms"),
                 registration_timeout: r.millis("initial.broker.registration.timeout.ms"),
                 controlled_shutdown: r.flag("controlled.shutdown.enable"),
-                startup_time_max: r.millis("server.max.startup.time.ms"),
             },
             controller: ControllerConfig::read(r),
             groups: GroupConfig::read(r),
             producer_id_expiration: r.millis("producer.id.expiration.ms"),
-            producer_id_expiration_check_interval: r
-                .millis("producer.id.expiration.check.interval.ms"),
             http_listener: r.text("ottla.http.listener").as_deref().and_then(host_port),
             validation,
         }
@@ -333,8 +314,6 @@ impl QuorumConfig {
             bootstrap_servers: bootstrap_servers(name, &r.list(name)).unwrap_or_default(),
             election_timeout: r.millis("controller.quorum.election.timeout.ms"),
             fetch_timeout: r.millis("controller.quorum.fetch.timeout.ms"),
-            request_timeout: r.millis("controller.quorum.request.timeout.ms"),
-            retry_backoff: r.millis("controller.quorum.retry.backoff.ms"),
             fetch_bytes_max: r.bytes("controller.quorum.fetch.max.bytes"),
             fetch_snapshot_bytes_max: r.bytes("controller.quorum.fetch.snapshot.max.bytes"),
             auto_join: r.flag("controller.quorum.auto.join.enable"),
@@ -371,7 +350,6 @@ impl DirConfig {
         Self {
             metadata_log_dir: r.text("metadata.log.dir").or(first).unwrap_or_default(),
             cordoned_log_dirs: cordoned,
-            recovery_threads: r.count("num.recovery.threads.per.data.dir"),
             log_dirs,
         }
     }
@@ -393,8 +371,8 @@ impl NetworkConfig {
             listener_connection_rate_max: by_listener(texts, "max.connection.creation.rate"),
             idle_max: r.millis_or_forever("connections.max.idle.ms"),
             setup_timeout: r.millis("socket.connection.setup.timeout.ms"),
-            setup_timeout_max: r.millis("socket.connection.setup.timeout.max.ms"),
             request_timeout: r.millis("request.timeout.ms"),
+            controller_timeout: r.millis("controller.socket.timeout.ms"),
         }
     }
 }
@@ -403,10 +381,7 @@ impl LogConfig {
     fn read(r: &Reader<'_>) -> Self {
         Self {
             retention_check_interval: r.millis("log.retention.check.interval.ms"),
-            flush_check_interval: r.millis("log.flush.scheduler.interval.ms"),
             recovery_point_checkpoint_interval: r.millis("log.flush.offset.checkpoint.interval.ms"),
-            start_offset_checkpoint_interval: r
-                .millis("log.flush.start.offset.checkpoint.interval.ms"),
             initial_task_delay: r.millis("log.initial.task.delay.ms"),
         }
     }
@@ -438,7 +413,6 @@ impl TopicPolicy {
 impl ReplicationConfig {
     fn read(r: &Reader<'_>) -> Self {
         Self {
-            lag_time_max: r.millis("replica.lag.time.max.ms"),
             high_watermark_checkpoint_interval: r
                 .millis("replica.high.watermark.checkpoint.interval.ms"),
             fetch_wait_max: r.millis("replica.fetch.wait.max.ms"),

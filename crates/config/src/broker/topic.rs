@@ -42,8 +42,6 @@ pub struct TopicConfig {
     pub retention_bytes: Option<u64>,
     /// How long a deleted segment stays on disk.
     pub file_delete_delay: Duration,
-    /// Whether a segment's full size is reserved.
-    pub preallocate: bool,
     /// Largest batch.
     pub message_bytes_max: u64,
     /// Whose time a record carries.
@@ -153,7 +151,6 @@ impl TopicConfig {
             retention_age: f.optional("retention.ms").map(Duration::from_millis),
             retention_bytes: f.optional("retention.bytes"),
             file_delete_delay: f.millis("file.delete.delay.ms"),
-            preallocate: f.flag("preallocate"),
             message_bytes_max: f.amount("max.message.bytes"),
             timestamp_type: if f.is("message.timestamp.type", "LogAppendTime") {
                 TimestampType::LogAppendTime

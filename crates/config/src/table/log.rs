@@ -17,6 +17,7 @@ pub(super) const KEYS: &[Key] = &[
     long("log.dir.failure.timeout.ms").or("30000").at_least(1).low()
         .doc("How long a broker tries to report a failed data directory before it stops."),
     int("num.recovery.threads.per.data.dir").or("2").at_least(1).high().cluster_wide()
+        .meaningless("one thread opens all logs, and recovery reads only what follows the recovery point")
         .doc("Threads for each data directory that recover partitions at start."),
     int("num.replica.alter.log.dirs.threads").null().high()
         .meaningless("one thread moves all replicas in turn; replica.alter.log.dirs.io.max.bytes.per.second bounds it")
@@ -40,6 +41,7 @@ pub(super) const KEYS: &[Key] = &[
     int("compression.gzip.level").or("-1").check(Check::GzipLevel).cluster_wide()
         .doc("Level for gzip when batches are compressed here; -1 is the library's own."),
     int("compression.lz4.level").or("9").between(1, 17).cluster_wide()
+        .meaningless("lz4 is always written at its fast level")
         .doc("Level for lz4 when batches are compressed here."),
     int("compression.zstd.level").or("3").between(-131_072, 22).cluster_wide()
         .doc("Level for zstd when batches are compressed here."),
@@ -74,14 +76,16 @@ pub(super) const KEYS: &[Key] = &[
     long("log.flush.interval.ms").null().high().cluster_wide()
         .doc("Time after which unsynced records are synced to disk; log.flush.scheduler.interval.ms when unset."),
     long("log.flush.scheduler.interval.ms").or("9223372036854775807").high()
-        .doc("How often partitions are checked for a due sync."),
+        .doc("log.flush.interval.ms where that is unset; whether a sync is due is looked at every second."),
     int("log.flush.offset.checkpoint.interval.ms").or("60000").at_least(0).high()
         .doc("How often the recovery point of each directory is written."),
     int("log.flush.start.offset.checkpoint.interval.ms").or("60000").at_least(0).high()
+        .meaningless("start offsets are written with the recovery points, see log.flush.offset.checkpoint.interval.ms")
         .doc("How often the log start offsets of each directory are written."),
     long("log.segment.delete.delay.ms").or("60000").at_least(0).high().cluster_wide()
         .doc("How long a deleted segment stays on disk under its .deleted name."),
     boolean("log.preallocate").or("false").cluster_wide()
+        .meaningless("segment files grow as they are written")
         .doc("Reserve the full size of a segment file when it is created."),
     long("log.initial.task.delay.ms").or("30000").at_least(0).low().internal()
         .doc("Pause after the start before retention, flush and checkpoints begin."),
@@ -131,5 +135,6 @@ pub(super) const KEYS: &[Key] = &[
     int("producer.id.expiration.ms").or("86400000").at_least(1).low().cluster_wide()
         .doc("Idle time after which a producer's sequence state is forgotten."),
     int("producer.id.expiration.check.interval.ms").or("600000").at_least(1).low().internal()
+        .meaningless("idle producers are looked for with old segments, see log.retention.check.interval.ms")
         .doc("How often idle producer state is looked for."),
 ];

@@ -41,6 +41,7 @@ pub(super) const KEYS: &[Key] = &[
     long("socket.connection.setup.timeout.ms").or("10000")
         .doc("First timeout for opening a connection to another node."),
     long("socket.connection.setup.timeout.max.ms").or("30000")
+        .meaningless("every attempt gets socket.connection.setup.timeout.ms")
         .doc("Longest timeout for opening a connection to another node after it has grown with each failure."),
     int("max.connections").or("2147483647").at_least(0).cluster_wide()
         .doc("Most connections of the broker, or of one listener with the listener.name prefix."),

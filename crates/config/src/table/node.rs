@@ -48,8 +48,10 @@ pub(super) const KEYS: &[Key] = &[
     int("controller.quorum.fetch.snapshot.max.bytes").or("1048576").at_least(1).low()
         .doc("Most bytes of a metadata snapshot in one FetchSnapshot answer."),
     int("controller.quorum.request.timeout.ms").or("2000").at_least(0)
+        .not_yet("a quorum of several controllers")
         .doc("How long a request inside the quorum may stay unanswered before it is sent again."),
     int("controller.quorum.retry.backoff.ms").or("20").at_least(0).low()
+        .not_yet("a quorum of several controllers")
         .doc("Pause before a failed request inside the quorum is repeated."),
     int("controller.socket.timeout.ms").or("30000")
         .doc("Timeout of connections from a broker to the active controller."),
@@ -84,6 +86,7 @@ pub(super) const KEYS: &[Key] = &[
         .meaningless("one proposal is one batch, bounded by the limits on requests")
         .doc("Largest batch of the metadata log."),
     long("server.max.startup.time.ms").or("9223372036854775807").at_least(0).internal()
+        .meaningless("a start takes as long as recovery needs")
         .doc("Longest time a start may take before the process gives up."),
     long("leader.imbalance.check.interval.seconds").or("300").at_least(1).high()
         .doc("How often the active controller looks for partitions led by another than their preferred replica."),

@@ -11,7 +11,7 @@ pub(super) const KEYS: &[Key] = &[
     int("num.replica.fetchers").or("1").at_least(1).high().cluster_wide()
         .not_yet("replication between brokers")
         .doc("Fetcher threads for each source broker."),
-    long("replica.lag.time.max.ms").or("30000").high()
+    long("replica.lag.time.max.ms").or("30000").high().not_yet("replication between brokers")
         .doc("A follower that has not caught up for this long leaves the in-sync set."),
     int("replica.fetch.max.bytes").or("1048576").at_least(0).not_yet("replication between brokers")
         .doc("Bytes of one partition that a follower asks for."),

@@ -15,6 +15,7 @@ pub(super) const KEYS: &[Key] = &[
         .from(&[same("compression.gzip.level")])
         .doc("Level for gzip when batches are compressed here; -1 is the library's own."),
     int("compression.lz4.level").or("9").between(1, 17).from(&[same("compression.lz4.level")])
+        .meaningless("lz4 is always written at its fast level")
         .doc("Level for lz4 when batches are compressed here."),
     string("compression.type").or("producer").one_of(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])
         .from(&[same("compression.type")])
@@ -81,6 +82,7 @@ pub(super) const KEYS: &[Key] = &[
         .from(&[same("ottla.durability")])
         .doc("When a write counts as kept: fsync, once it is on disk; os, once the operating system has it, as Kafka does."),
     boolean("preallocate").or("false").from(&[same("log.preallocate")])
+        .meaningless("segment files grow as they are written")
         .doc("Reserve the full size of a segment file when it is created."),
     boolean("remote.log.copy.disable").or("false")
         .not_yet("tiered storage")

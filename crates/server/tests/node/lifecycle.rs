@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use ottla_testkit::{Folder, Kind, NodeOptions, Process, wait_until};
 
-use crate::support::{command, formatted, http_get, json, ottla, properties, running, succeeds};
+use crate::support::{
+    check_failure, command, formatted, http_get, json, ottla, properties, running, succeeds,
+};
 
 /// The longest that an idle node takes to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -202,7 +204,7 @@ fn a_port_in_use_is_a_conflict_and_changes_nothing() {
     let arguments = ["server", &properties(&node), "--override", &listeners];
     let ran = ottla(&arguments).unwrap();
     let says = ["listener PLAINTEXT", &address.to_string(), "in use"];
-    crate::support::check_failure("a taken port", &ran, 7, &says).unwrap();
+    check_failure("a taken port", &ran, 7, &says).unwrap();
     assert!(!node.data().join("__cluster_metadata-0").exists());
 }
 
@@ -212,7 +214,7 @@ fn a_directory_in_use_is_a_conflict() {
     let ran = ottla(&["server", &properties(&node)]).unwrap();
     let data = node.data().display().to_string();
     let says = [&data, "locked by another process", "stop it, or give this one other log.dirs"];
-    crate::support::check_failure("a second node", &ran, 7, &says).unwrap();
+    check_failure("a second node", &ran, 7, &says).unwrap();
     // The first one was not disturbed.
     let topics = json(&["-b", node.bootstrap(), "topic", "list"]).unwrap();
     assert_eq!(topics, serde_json::json!([]));
@@ -235,4 +237,24 @@ fn the_log_is_json_if_asked() {
         Ok(())
     };
     check().unwrap();
+}
+
+#[test]
+fn a_broker_that_is_not_registered_in_time_gives_up() {
+    let node = formatted(NodeOptions::default()).unwrap();
+    let limit = "initial.broker.registration.timeout.ms=1";
+    let ran = ottla(&["server", &properties(&node), "--override", limit]).unwrap();
+    check_failure("too late", &ran, 1, &["registration within 1 ms", "initial.broker."]).unwrap();
+}
+
+#[test]
+fn a_stop_asks_the_controller_unless_it_is_told_not_to() {
+    for (wanted, asks) in [("true", true), ("false", false)] {
+        let options = NodeOptions::default().with("controlled.shutdown.enable", wanted);
+        let mut node = running(options).unwrap();
+        node.stop().unwrap();
+        let log = std::fs::read_to_string(node.folder().join("log")).unwrap();
+        assert_eq!(log.contains("the broker may stop"), asks, "{log}");
+        assert!(node.data().join(".kafka_cleanshutdown").exists());
+    }
 }
