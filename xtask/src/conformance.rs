@@ -10,7 +10,7 @@ use crate::workspace;
 /// Which clients and how long.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only this peer's tests: `java` or `librdkafka`.
+    /// Only this peer's tests: `java`, `librdkafka`, or a language of the matrix.
     #[arg(long)]
     peer: Option<String>,
     /// Only test programs with this in their name, for example `groups`.
@@ -86,7 +86,8 @@ fn environment(arguments: &Arguments) -> Environment {
 fn wanted(arguments: &Arguments, program: &str) -> bool {
     let by_peer = match arguments.peer.as_deref() {
         Some("librdkafka") => program.ends_with(" librdkafka"),
-        Some("java") => !program.ends_with(" librdkafka"),
+        Some("python") => program.ends_with(" matrix"),
+        Some("java") => !program.ends_with(" librdkafka") && !program.ends_with(" matrix"),
         _ => true,
     };
     by_peer && arguments.only.as_ref().is_none_or(|only| program.contains(only.as_str()))

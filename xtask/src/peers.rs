@@ -3,6 +3,7 @@
 //! Everything comes from package registries into one folder (`target/peers`, or `OTTLA_PEERS`); nothing is
 //! committed but the locks. System packages are installed only on request.
 
+mod clients;
 mod jars;
 
 use std::process::Command;
@@ -74,6 +75,13 @@ const PEERS: &[Peer] = &[
         needs: &[("cc", "gcc"), ("make", "make"), ("bash", "bash")],
         always: true,
         fetch: |_| Ok(()),
+    },
+    Peer {
+        name: "python",
+        what: "confluent-kafka, kafka-python, aiokafka (PyPI)",
+        needs: &[("python3", "python3-venv"), ("sh", "dash")],
+        always: false,
+        fetch: clients::python,
     },
 ];
 

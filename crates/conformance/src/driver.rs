@@ -1,8 +1,8 @@
-//! The Java driver as a child process: commands out, answers in, one JSON object a line.
+//! A driver of foreign clients as a child process: commands out, answers in, one JSON object a line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -25,27 +25,30 @@ pub struct Driver {
 /// What a client was told instead of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Simple name of the Java exception.
+    /// Name of the exception or error, as its language has it.
     pub error: String,
     /// Its message.
     pub message: String,
 }
 
 impl Driver {
-    /// Starts a driver whose clients connect to `bootstrap`.
+    /// Starts a driver of kafka-clients that connect to `bootstrap`.
     pub fn start(bootstrap: &str) -> Result<Self> {
         let java = Java::find()?;
         let classes = compiled(&java)?;
         // Short programs, but many records: no more than one core's worth of compiler, enough memory.
         let java = java.with_flags(&["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g"]);
-        let mut child = java
-            .command(&[&classes], "Driver")
-            .arg(bootstrap)
+        Self::spawn(java.command(&[&classes], "Driver").arg(bootstrap))
+    }
+
+    /// Starts a driver of another language.
+    pub fn spawn(program: &mut Command) -> Result<Self> {
+        let mut child = program
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .context("cannot start java")?;
+            .with_context(|| format!("cannot start {}", program.get_program().display()))?;
         let input = child.stdin.take().context("stdin was asked for")?;
         let output = child.stdout.take().context("stdout was asked for")?;
         let (sender, answers) = channel();

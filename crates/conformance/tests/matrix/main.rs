@@ -1,0 +1,75 @@
+//! Every client library against the real binary: one test a client, one column a capability.
+//!
+//! The rows of docs/compatibility.md are what these tests saw; a row that has become untrue fails its
+//! test. `UPDATE_EXPECT=1` writes them anew.
+#![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
+
+mod columns;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use ottla_conformance::Driver;
+use ottla_testkit::{Kind, Node, NodeOptions, note_skip, peers_folder};
+use serde_json::json;
+
+use crate::columns::{COLUMNS, Row};
+
+/// The programs of one language.
+struct Language {
+    peer: &'static str,
+    /// Below the folder of peers; there once the peer has been fetched.
+    program: &'static str,
+    /// Below the folder of this crate.
+    script: Option<&'static str>,
+}
+
+const PYTHON: Language = Language {
+    peer: "python",
+    program: "python/bin/python",
+    script: Some("clients/python/driver.py"),
+};
+
+#[test]
+fn confluent_kafka() -> Result<()> {
+    check(&PYTHON, "confluent-kafka")
+}
+
+#[test]
+fn kafka_python() -> Result<()> {
+    check(&PYTHON, "kafka-python")
+}
+
+#[test]
+fn aiokafka() -> Result<()> {
+    check(&PYTHON, "aiokafka")
+}
+
+/// Runs all columns with one library and compares the outcome with its row.
+fn check(language: &Language, library: &str) -> Result<()> {
+    let program = peers_folder().join(language.program);
+    if !program.exists() {
+        let why = format!("no {}; fetch it with cargo xtask peers", program.display());
+        note_skip(library, language.peer, &why);
+        return Ok(());
+    }
+    let mut node = Node::start(Kind::target(), NodeOptions::default())?;
+    let mut driver = start(language, &program, library, &node)?;
+    let version = driver.call(&json!({"do": "version"}))?;
+    let mut cells = Vec::new();
+    for (name, column) in COLUMNS {
+        let mut row = Row { node: &mut node, driver: &mut driver };
+        let cell = column(&mut row).with_context(|| format!("{library}: {name}"));
+        cells.push(cell.with_context(|| node.tail())?);
+    }
+    table::check(library, version.as_str().unwrap_or_default(), &cells)
+}
+
+fn start(language: &Language, program: &Path, library: &str, node: &Node) -> Result<Driver> {
+    let mut command = Command::new(program);
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    command.args(language.script.map(|script| here.join(script)));
+    Driver::spawn(command.args([library, node.bootstrap()]))
+}

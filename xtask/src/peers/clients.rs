@@ -1,0 +1,108 @@
+//! Client libraries of other languages, from their registries by locked version and checksum.
+//!
+//! What is fetched lies in a folder of its own below the peers; a copy of the lock beside it says that it is
+//! there and whose it is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::Unavailable;
+use crate::process;
+use crate::workspace::{self, Workspace};
+
+const ATTEMPTS: u32 = 3;
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(600);
+
+/// How the libraries of one language come.
+struct Language {
+    name: &'static str,
+    /// The lock, in the repository.
+    lock: &'static str,
+    /// Fetches into a folder; run again after a failure.
+    fetch: fn(sources: &Path, folder: &Path) -> Result<()>,
+}
+
+/// confluent-kafka, kafka-python and aiokafka, in a virtual environment.
+pub(super) fn python(workspace: &Workspace) -> Result<(), Unavailable> {
+    let fetch = |sources: &Path, folder: &Path| {
+        fetched(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--quiet"]);
+        pip.args(["--require-hashes", "--only-binary=:all:", "-r"]);
+        fetched(pip.arg(sources.join("requirements.txt")))
+    };
+    let lock = "crates/conformance/clients/python/requirements.txt";
+    Language { name: "python", lock, fetch }.prepare(workspace)
+}
+
+impl Language {
+    fn prepare(&self, workspace: &Workspace) -> Result<(), Unavailable> {
+        let other = |error: std::io::Error| Unavailable::Other(error.to_string());
+        let folder = workspace::peers_folder(workspace).join(self.name);
+        let lock_path = workspace.root.join(self.lock);
+        let lock = std::fs::read_to_string(&lock_path).map_err(other)?;
+        let taken: PathBuf = folder.join("fetched.lock");
+        if std::fs::read_to_string(&taken).is_ok_and(|old| old == lock) {
+            return Ok(());
+        }
+        if folder.is_dir() {
+            std::fs::remove_dir_all(&folder).map_err(other)?;
+        }
+        std::fs::create_dir_all(&folder).map_err(other)?;
+        let sources = lock_path.parent().unwrap_or(&workspace.root);
+        let mut last = String::new();
+        for attempt in 1..=ATTEMPTS {
+            eprintln!("fetching clients for {}, attempt {attempt} of {ATTEMPTS}", self.name);
+            match (self.fetch)(sources, &folder) {
+                Ok(()) => return std::fs::write(&taken, &lock).map_err(other),
+                Err(error) => last = format!("{error:#}"),
+            }
+        }
+        Err(unavailable(last))
+    }
+}
+
+/// Content of another checksum is an error everywhere; anything else may pass by itself.
+fn unavailable(why: String) -> Unavailable {
+    let wrong = ["DO NOT MATCH THE HASHES", "EINTEGRITY", "SECURITY ERROR"];
+    if wrong.iter().any(|word| why.contains(word)) {
+        Unavailable::Wrong(why)
+    } else {
+        Unavailable::Registry(why)
+    }
+}
+
+fn fetched(command: &mut Command) -> Result<()> {
+    let mut last = Vec::new();
+    let mut with_errors = Command::new("sh");
+    // What went wrong stands on stderr; the reader has stdout alone.
+    with_errors.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program());
+    with_errors.args(command.get_args());
+    let ended = process::run_bounded(&mut with_errors, ATTEMPT_LIMIT, |line| {
+        last.push(line.to_string());
+    })?;
+    let from = last.len().saturating_sub(5);
+    if ended { Ok(()) } else { bail!("{}", last.split_off(from).join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_checksum_is_no_bad_day_of_the_registry() {
+        let wrong = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.";
+        assert!(matches!(unavailable(wrong.into()), Unavailable::Wrong(_)));
+        assert!(matches!(unavailable("Connection refused".into()), Unavailable::Registry(_)));
+    }
+
+    #[test]
+    fn what_failed_is_told() {
+        assert!(fetched(Command::new("sh").args(["-c", "true"])).is_ok());
+        let failed = fetched(Command::new("sh").args(["-c", "echo one; echo two >&2; exit 1"]));
+        assert_eq!(failed.unwrap_err().to_string(), "one; two");
+    }
+}
