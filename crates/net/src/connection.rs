@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep};
 use crate::budget::{MemoryBudget, MemoryPermit};
 use crate::buffer::BufferPool;
 use crate::frame::{FrameReader, Step};
+use crate::linger;
 use crate::output::Output;
 use crate::service::{Answer, AnswerFuture, ConnectionContext, Handled, Service};
 use crate::stats::NetStats;
@@ -175,6 +176,31 @@ impl<S: Service> Connection<S> {
             End::Peer | End::Idle | End::Drained => {
                 tracing::debug!(%listener, %peer, reason = ?end, "connection closed");
             }
+        }
+        self.leave(&end).await;
+    }
+
+    /// Gives everything back, and then lets the last answer arrive if it was this side that ended
+    /// the connection.
+    async fn leave(&mut self, end: &End) {
+        self.close_session();
+        self.waiting_for_budget = None;
+        self.reader = FrameReader::new(Arc::clone(&self.shared.pool));
+        match (end, self.drain.take()) {
+            (End::Refused(_), Some(stopping)) => {
+                linger::until_closed(&mut self.stream, stopping).await;
+            }
+            (End::Refused(_) | End::Drained, _) => linger::in_a_hurry(&mut self.stream).await,
+            (End::Peer | End::Idle | End::Stalled | End::Io(_), _) => {}
+        }
+    }
+
+    /// Tells the service of the end, once.
+    fn close_session(&mut self) {
+        // Requests that still wait go first, so that `closed` really is the last call.
+        self.slots.clear();
+        if let Some(session) = self.session.take() {
+            self.shared.service.closed(session, &self.context);
         }
     }
 
@@ -437,11 +463,7 @@ impl<S: Service> Connection<S> {
 /// Also when the task is cut or has panicked, the service hears of the end.
 impl<S: Service> Drop for Connection<S> {
     fn drop(&mut self) {
-        // Requests that still wait go first, so that `closed` really is the last call.
-        self.slots.clear();
-        if let Some(session) = self.session.take() {
-            self.shared.service.closed(session, &self.context);
-        }
+        self.close_session();
     }
 }
 

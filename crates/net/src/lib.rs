@@ -15,6 +15,7 @@ mod budget;
 mod buffer;
 mod connection;
 mod frame;
+mod linger;
 mod listener;
 mod outbound;
 mod output;

@@ -22,7 +22,7 @@ use ottla_net::{
     ListenerOptions, MemoryBudget, Outbound, OutboundOptions, Server, ServerOptions, Service,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -250,6 +250,45 @@ async fn a_service_may_end_a_connection_with_or_without_an_answer() {
     for asked in ["now a", "bad", "closed", "last", "closed"] {
         assert_eq!(world.asked().await, asked);
     }
+}
+
+#[tokio::test]
+async fn a_last_answer_arrives_though_more_was_sent_than_is_read() {
+    let mut world = world(&[], ServerOptions::default());
+    // The answer is larger than what arrives before somebody reads it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    let address = ([127, 0, 0, 1], world.port).into();
+    let mut peer = Peer(socket.connect(address).await.unwrap());
+    let last = format!("last {}", "x".repeat(400_000));
+    let more = format!("now {}", "y".repeat(1_000_000));
+    peer.ask(&[&last, &more, &more, &more]).await;
+    assert_eq!(world.asked().await, last);
+    assert_eq!(peer.answer().await.unwrap(), last);
+    assert_eq!(peer.answer().await, None);
+    // The service hears of the end at once, whatever the peer does.
+    assert_eq!(world.asked().await, "closed");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_stop_sending_is_cut() {
+    let mut world = world(&[], ServerOptions::default());
+    let mut peer = world.peer().await;
+    peer.ask(&["bad"]).await;
+    assert_eq!((world.asked().await, world.asked().await), ("bad".into(), "closed".into()));
+    let flood = vec![0; 1 << 20];
+    let endless = async { while peer.0.write_all(&flood).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, endless).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_peers_that_were_refused() {
+    let mut world = world(&[], ServerOptions::default());
+    let mut peer = world.peer().await;
+    peer.ask(&["bad"]).await;
+    assert_eq!((world.asked().await, world.asked().await), ("bad".into(), "closed".into()));
+    assert_eq!(world.server.shutdown(Duration::from_secs(1)).await.cut, 0);
+    assert_eq!(peer.answer().await, None);
 }
 
 #[tokio::test]
