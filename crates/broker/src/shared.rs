@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) connections: OnceLock<ottla_net::LimitsHandle>,
     /// Set when the node stops: whoever waits for data is answered with what there is.
     pub(crate) stopping: AtomicBool,
+    /// Tells those who wait for it.
+    pub(crate) stop: tokio::sync::Notify,
     /// Keeps the lock of a metadata directory that holds no partitions.
     #[expect(dead_code, reason = "held, never read")]
     pub(crate) metadata_directory: Option<OpenedDirectory>,
@@ -139,7 +141,17 @@ impl Shared {
     /// The node stops: nobody waits for new data any more.
     pub(crate) fn stop_waiting(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.stop.notify_waiters();
         self.partitions.all().iter().for_each(|partition| partition.wake_readers());
+    }
+
+    /// Completes when the node stops.
+    pub(crate) async fn stopped(&self) {
+        let mut stop = std::pin::pin!(self.stop.notified());
+        stop.as_mut().enable();
+        if !self.stopping.load(Ordering::SeqCst) {
+            stop.await;
+        }
     }
 
     /// What a listener of this name is for.

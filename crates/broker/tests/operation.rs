@@ -18,13 +18,14 @@ use ottla_codec::{RecordData, Str};
 use ottla_config::{Input, NoLookup, load};
 use ottla_protocol::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_protocol::describe_configs_request::DescribeConfigsResource;
+use ottla_protocol::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use ottla_protocol::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_protocol::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::*;
 use ottla_record::{BatchBuilder, Compression};
 use ottla_testkit::Folder;
-use ottla_types::{ErrorCode, Timestamp};
+use ottla_types::{ErrorCode, Timestamp, Uuid};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TOPIC: i8 = 2;
@@ -63,6 +64,10 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(extra: &[(&str, &str)]) -> Self {
         let folder = Folder::new("operation").unwrap();
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
@@ -72,7 +77,8 @@ impl Bench {
             ("log.retention.ms", "3600000"),
             ("ottla.http.listener", "127.0.0.1:0"),
         ];
-        let overrides = overrides.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let overrides = overrides.iter().chain(extra);
+        let overrides = overrides.map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let loaded = load(&Input { overrides, ..Input::default() }, &NoLookup).unwrap();
         let mut options = StartOptions::new(loaded);
         options.format = true;
@@ -212,6 +218,17 @@ impl Bench {
         ErrorCode::from_code(code).unwrap()
     }
 
+    /// How far an observer of the metadata log has come.
+    async fn observed(&self, id: i32) -> Option<i64> {
+        let partitions = vec![describe_quorum_request::PartitionData::default()];
+        let topic_name = Str::from("__cluster_metadata");
+        let topics = vec![describe_quorum_request::TopicData { topic_name, partitions }];
+        let request = DescribeQuorumRequest { topics };
+        let answer = self.client.send(&request).await.unwrap();
+        let observers = &answer.topics[0].partitions[0].observers;
+        observers.iter().find(|o| o.replica_id == id).map(|o| o.log_end_offset)
+    }
+
     async fn latest_offset(&self, topic: &str) -> i64 {
         let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
         let topic = ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition] };
@@ -275,6 +292,48 @@ async fn configs_say_where_they_come_from_and_change() {
                     log.retention.hours=168:5";
     bench.until(BROKER, "1", "log.retention.ms", expected).await;
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_those_who_follow_the_metadata() {
+    // Nothing is written by an idle controller, so a fetch at the end of the log waits.
+    let bench = Bench::start_with(&[("metadata.max.idle.interval.ms", "0")]).await;
+    let addresses = bench.node.addresses();
+    let (_, controller) = addresses.iter().find(|(name, _)| name == "CONTROLLER").unwrap();
+    let address = HostPort::new(controller.ip().to_string(), controller.port());
+    let observer = Connection::open(address, &ConnectionOptions::default()).await.unwrap();
+    let mut asked = FetchPartition { fetch_offset: 0, ..Default::default() };
+    let fetch = |asked: &FetchPartition, max_wait_ms| FetchRequest {
+        max_wait_ms,
+        max_bytes: 1 << 20,
+        replica_state: ReplicaState { replica_id: 70, replica_epoch: -1 },
+        topics: vec![FetchTopic {
+            topic_id: Uuid::ONE,
+            partitions: vec![asked.clone()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    // Epoch and end of the log as the first answers tell them.
+    for _ in 0..2 {
+        let answer = observer.send(&fetch(&asked, 0)).await.unwrap();
+        let told = &answer.responses[0].partitions[0];
+        asked.current_leader_epoch =
+            told.current_leader.leader_epoch.max(asked.current_leader_epoch);
+        asked.last_fetched_epoch = asked.current_leader_epoch;
+        asked.fetch_offset = told.high_watermark.max(0);
+    }
+    asked.high_watermark = asked.fetch_offset;
+    let (request, end) = (fetch(&asked, 600_000), asked.fetch_offset);
+    let parked = tokio::spawn(async move {
+        observer.send_capped(&request, i16::MAX, PATIENCE * 30).await.unwrap().responses.len()
+    });
+    let arrived = async { while bench.observed(70).await != Some(end) {} };
+    tokio::time::timeout(PATIENCE, arrived).await.unwrap();
+    let began = std::time::Instant::now();
+    bench.stop().await;
+    assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    assert_eq!(parked.await.unwrap(), 1);
 }
 
 #[tokio::test]

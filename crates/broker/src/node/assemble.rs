@@ -269,6 +269,7 @@ pub(super) fn share(
         published: OnceLock::new(),
         lifecycle: OnceLock::new(),
         stopping: AtomicBool::new(false),
+        stop: tokio::sync::Notify::new(),
         connections: OnceLock::new(),
         metadata_directory: directories.pop(),
     })

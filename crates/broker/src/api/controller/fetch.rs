@@ -50,6 +50,7 @@ pub(crate) fn fetch(
     let configured = shared.config.load().quorum.fetch_bytes_max;
     let limit = u64::try_from(request.max_bytes).unwrap_or_default().min(configured);
     let fetch = Fetch {
+        shared: shared.clone(),
         quorum,
         asked: asked.clone(),
         observer: observer(&request, asked, ctx.version),
@@ -95,6 +96,7 @@ fn observer(request: &FetchRequest, asked: &FetchPartition, version: i16) -> Opt
 }
 
 struct Fetch {
+    shared: Arc<Shared>,
     quorum: QuorumHandle,
     asked: FetchPartition,
     observer: Option<ReplicaKey>,
@@ -173,8 +175,12 @@ impl Fetch {
     async fn wait(self, patience: Duration) -> FetchResponse {
         let mut high_watermark = self.quorum.high_watermark();
         let from = Offset::from_wire(self.asked.fetch_offset).unwrap_or_default();
-        // Time running out is one outcome among others.
-        let _ = tokio::time::timeout(patience, high_watermark.wait_for(|end| from < *end)).await;
+        let moved = tokio::time::timeout(patience, high_watermark.wait_for(|end| from < *end));
+        // Time running out is one outcome among others, and a node that stops does not wait.
+        tokio::select! {
+            _ = moved => {}
+            () = self.shared.stopped() => {}
+        }
         let (Look::Nothing(data) | Look::Found(data)) = self.look();
         self.answer(data)
     }
