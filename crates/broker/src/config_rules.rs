@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use ottla_config::{
-    Layers, Target, is_list, table, validate_client_metrics_configs, validate_group_configs,
-    validate_topic_configs,
+    ConfigError, Layers, Target, is_list, table, validate_client_metrics_configs,
+    validate_group_configs, validate_topic_configs,
 };
-use ottla_metadata::controller::{ConfigRules, ConfigSource, EffectiveConfig, TopicLayers};
+use ottla_metadata::controller::{
+    ApiError, ConfigRules, ConfigSource, EffectiveConfig, Outcome, TopicLayers,
+};
 use ottla_metadata::{ConfigKind, ConfigResource};
+use ottla_types::ErrorCode;
 
 /// Rules of this node: its static settings are the ground that topics stand on.
 pub(crate) struct NodeRules {
@@ -31,7 +34,7 @@ impl ConfigRules for NodeRules {
         resource: &ConfigResource,
         configs: &BTreeMap<String, String>,
         _old: &BTreeMap<String, String>,
-    ) -> Result<(), String> {
+    ) -> Outcome {
         let broker = self.layers.texts();
         let outcome = match resource.kind {
             ConfigKind::Topic => validate_topic_configs(configs, broker),
@@ -41,9 +44,18 @@ impl ConfigRules for NodeRules {
                 self.layers.validate_change(Target::ClusterDefault, configs)
             }
             ConfigKind::Broker => self.layers.validate_change(Target::Broker, configs),
-            ConfigKind::BrokerLogger => return Err("log levels are not stored".to_owned()),
+            ConfigKind::BrokerLogger => {
+                let text = "log levels are not stored";
+                return Err(ApiError::new(ErrorCode::InvalidConfig, text));
+            }
         };
-        outcome.map_err(|error| error.to_string())
+        outcome.map_err(|error| {
+            let code = match error {
+                ConfigError::Request(_) => ErrorCode::InvalidRequest,
+                _ => ErrorCode::InvalidConfig,
+            };
+            ApiError::new(code, error.to_string())
+        })
     }
 
     fn is_list(&self, kind: ConfigKind, name: &str) -> bool {

@@ -157,8 +157,7 @@ pub fn is_list(resource: i8, name: &str) -> bool {
     let key = match resource {
         2 => table::topic_key(name),
         4 => table::broker_key(name),
-        16 => table::client_metrics_key(name),
-        32 => table::group_key(name),
+        // As in Kafka's schema, which does not know those of groups and subscriptions.
         _ => None,
     };
     key.is_some_and(|key| key.kind == crate::key::Kind::List)
@@ -360,7 +359,7 @@ mod tests {
         assert!(is_list(2, "cleanup.policy"));
         assert!(!is_list(2, "retention.ms"));
         assert!(is_list(4, "metric.reporters"));
-        assert!(is_list(16, "match"));
+        assert!(!is_list(16, "match"));
         assert!(!is_list(8, "cleanup.policy"));
     }
 }

@@ -18,7 +18,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A list is empty, repeats itself or contains an empty entry.
+    /// A list is empty or contains an empty entry.
     #[error("Configuration '{name}' {reason}")]
     List {
         /// Name of the key.
@@ -40,6 +40,9 @@ pub enum ConfigError {
         /// The name as it was given.
         name: String,
     },
+    /// What Kafka refuses as a request and not as a config, INVALID_REQUEST.
+    #[error("{0}")]
+    Request(String),
     /// Values that are each fine do not go together, or a change is not allowed.
     #[error("{0}")]
     Rule(String),

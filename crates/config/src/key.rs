@@ -101,7 +101,7 @@ pub enum Check {
     OneOfAnyCase(&'static [&'static str]),
     /// Not the empty text.
     NonEmpty,
-    /// A list without repeated or empty entries; of these words, or of any when there are none.
+    /// A list without empty entries, in which repeats count once; of these words, or of any when there are none.
     List {
         /// Allowed entries; none means any.
         of: &'static [&'static str],

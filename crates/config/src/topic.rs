@@ -100,14 +100,14 @@ pub fn validate_client_metrics_configs(configs: &Texts) -> Result<(), ConfigErro
     for name in configs.keys() {
         if table::client_metrics_key(name).is_none() {
             let text = format!("Unknown client metrics configuration: {name}");
-            return Err(ConfigError::rule(text));
+            return Err(ConfigError::Request(text));
         }
     }
     for (name, text) in configs {
         let Some(key) = table::client_metrics_key(name) else { continue };
         match key.parse(text)? {
             Value::Number(millis) if !(100..=3_600_000).contains(&millis) => {
-                return Err(ConfigError::rule(format!(
+                return Err(ConfigError::Request(format!(
                     "Invalid value {millis} for interval.ms, interval must be between 100 and \
                      3600000 (1 hour)"
                 )));
@@ -160,10 +160,9 @@ fn is_match(pattern: &str) -> bool {
         "client_source_address",
         "client_source_port",
     ];
-    match pattern.split_once('=') {
-        Some((name, value)) => {
-            params.contains(&name.trim()) && !value.is_empty() && !value.contains('=')
-        }
+    // As Kafka splits it: empty parts at the end do not count.
+    match pattern.trim_end_matches('=').split_once('=') {
+        Some((name, value)) => params.contains(&name.trim()) && !value.contains('='),
         None => false,
     }
 }
@@ -224,6 +223,9 @@ mod tests {
         let metrics = |script| check(validate_client_metrics_configs(&texts(script)));
         assert_eq!(metrics("interval.ms=100;metrics=*;match=client_id=a.*"), "fine");
         assert!(metrics("interval.ms=99").contains("interval must be between"));
+        assert_eq!(metrics("match=client_id=a=,client_software_name=b"), "fine");
+        assert!(metrics("match=client_id=").starts_with("Illegal client matching pattern"));
+        assert!(metrics("match=client_id=a=b").starts_with("Illegal client matching pattern"));
         assert!(metrics("match=nobody=a").starts_with("Illegal client matching pattern"));
         assert!(metrics("x=1").starts_with("Unknown client metrics configuration"));
     }

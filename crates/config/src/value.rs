@@ -2,6 +2,7 @@
 //!
 //! Texts are trimmed and lists split as Kafka does it, so that the same file means the same here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
@@ -122,9 +123,19 @@ fn parse_kind(key: &Key, text: &str, given: &str) -> Result<Value, ConfigError> 
             Err(_) => Err(ConfigError::value(key.name, given, not_a_number(key.kind))),
         },
         Kind::String | Kind::Class => Ok(Value::Text(text.to_owned())),
-        Kind::List => Ok(Value::List(split_list(text))),
+        Kind::List => Ok(Value::List(entries(key, text))),
         Kind::Password => Ok(Value::Secret(Secret::new(text))),
     }
+}
+
+/// As in Kafka, an entry that stands twice counts once, where the entries are a set.
+fn entries(key: &Key, text: &str) -> Vec<String> {
+    let mut entries = split_list(text);
+    if matches!(key.check, Check::List { .. }) {
+        let mut seen = BTreeSet::new();
+        entries.retain(|entry| seen.insert(entry.clone()));
+    }
+    entries
 }
 
 fn not_a_number(kind: Kind) -> String {
@@ -192,11 +203,6 @@ fn check_list(key: &Key, of: &[&str], empty: bool, entries: &[String]) -> Result
         };
         let reason = format!("must not be empty. Valid values include: {valid}");
         return Err(ConfigError::list(key.name, reason));
-    }
-    for (at, entry) in entries.iter().enumerate() {
-        if entries.iter().take(at).any(|earlier| earlier == entry) {
-            return Err(ConfigError::list(key.name, "values must not be duplicated."));
-        }
     }
     for entry in entries {
         if entry.is_empty() {
@@ -350,7 +356,7 @@ min.cleanable.dirty.ratio=1.5 -> ! Invalid value 1.5 for configuration min.clean
 min.cleanable.dirty.ratio=NaN -> ! Invalid value NaN for configuration min.cleanable.dirty.ratio: Value must be no more than 1
 cleanup.policy=compact, delete -> compact,delete
 cleanup.policy= -> \n\
-cleanup.policy=compact,compact -> ! Configuration 'cleanup.policy' values must not be duplicated.
+cleanup.policy=compact,compact -> compact
 cleanup.policy=compact, -> ! Configuration 'cleanup.policy' values must not be empty.
 cleanup.policy=shred -> ! Invalid value shred for configuration cleanup.policy: String must be one of: compact, delete
 compression.type=Zstd -> ! Invalid value Zstd for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer

@@ -13,7 +13,7 @@ use ottla_metadata::{
 };
 use ottla_quorum::Now;
 use ottla_testkit::Random;
-use ottla_types::{BrokerEpoch, DirectoryId, IncarnationId, NodeId, TopicId, Uuid};
+use ottla_types::{BrokerEpoch, DirectoryId, ErrorCode, IncarnationId, NodeId, TopicId, Uuid};
 
 use crate::controlled::CLUSTER;
 use crate::event::Ask;
@@ -278,9 +278,12 @@ impl ConfigRules for Rules {
         _: &ConfigResource,
         configs: &BTreeMap<String, String>,
         _: &BTreeMap<String, String>,
-    ) -> Result<(), String> {
+    ) -> Outcome {
         match configs.get(VALUE).map(|text| text.parse::<u64>()) {
-            Some(Err(_)) => Err(format!("Invalid value for configuration {VALUE}")),
+            Some(Err(_)) => {
+                let text = format!("Invalid value for configuration {VALUE}");
+                Err(ApiError::new(ErrorCode::InvalidConfig, text))
+            }
             _ => Ok(()),
         }
     }

@@ -51,7 +51,8 @@ impl GroupShard {
     }
 
     /// The group is stored at once, so that it is known after a restart and its first member,
-    /// which may be waiting for its id only, can come back to it.
+    /// which may be waiting for its id only, can come back to it. As in Kafka, a first member that
+    /// the group refuses leaves it behind, empty.
     fn join_new_group(
         &mut self,
         now: Now,
@@ -63,7 +64,7 @@ impl GroupShard {
             return Err((request.member, GroupError::CoordinatorNotAvailable));
         }
         let mut group = ClassicGroup::new(id.clone(), now.wall);
-        group.join(&mut self.fx, now, request, token)?;
+        let joined = group.join(&mut self.fx, now, request, token);
         let (mut records, mut ops) = (Vec::new(), Vec::new());
         // An empty group of another kind gives way.
         self.remove_empty_group(&id, &mut records, &mut ops);
@@ -71,7 +72,7 @@ impl GroupShard {
         ops.push(Op::Created(id.clone()));
         self.groups.create(id.clone(), Group::Classic(Box::new(group)));
         self.fx.append(records, ops, vec![Done::GroupCreated { group: id, token }]);
-        Ok(())
+        joined
     }
 
     /// Whether the limit allows one more group.

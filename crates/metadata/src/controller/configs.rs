@@ -174,9 +174,9 @@ impl Op<'_> {
     ) -> Outcome {
         let invalid = |text: String| ApiError::new(ErrorCode::InvalidConfig, text);
         // A broker's values are checked by the broker in Kafka, with another error (KAFKA-13609).
-        let unusable = |text: String| match resource.kind {
-            ConfigKind::Broker => ApiError::new(ErrorCode::InvalidRequest, text),
-            _ => invalid(text),
+        let unusable = |error: ApiError| match resource.kind {
+            ConfigKind::Broker => ApiError { code: ErrorCode::InvalidRequest, ..error },
+            _ => error,
         };
         let old = self.image.config(resource).cloned().unwrap_or_default();
         let mut all: BTreeMap<String, String> = (*old).clone();

@@ -438,14 +438,14 @@ pub struct UpdateFeatures {
 
 /// What the controller must know of configs, which the table of configs answers.
 pub trait ConfigRules: Send {
-    /// Whether these are valid as all configs of a resource; the text goes to the client with
-    /// INVALID_CONFIG.
+    /// Whether these are valid as all configs of a resource. Code and text go to the client; a
+    /// broker's are refused with INVALID_REQUEST in any case.
     fn validate(
         &self,
         resource: &ConfigResource,
         configs: &BTreeMap<String, String>,
         old: &BTreeMap<String, String>,
-    ) -> Result<(), String>;
+    ) -> Outcome;
 
     /// Whether the config is a list, so that values can be added and taken away.
     fn is_list(&self, kind: ConfigKind, name: &str) -> bool;

@@ -25,9 +25,12 @@ impl ConfigRules for FewConfigs {
         _: &ConfigResource,
         configs: &BTreeMap<String, String>,
         _: &BTreeMap<String, String>,
-    ) -> Result<(), String> {
+    ) -> Outcome {
         match configs.get("retention.ms").map(|text| text.parse::<i64>()) {
-            Some(Err(_)) => Err("Invalid value for configuration retention.ms".to_owned()),
+            Some(Err(_)) => {
+                let text = "Invalid value for configuration retention.ms";
+                Err(ApiError::new(ErrorCode::InvalidConfig, text))
+            }
             _ => Ok(()),
         }
     }

@@ -24,6 +24,10 @@ pub(crate) fn alter(
 ) -> Reply<AlterPartitionResponse> {
     let refused =
         |code: ErrorCode| AlterPartitionResponse { error_code: code.code(), ..Default::default() };
+    if request.topics.is_empty() {
+        // As in Kafka, nobody looks at who asks for nothing.
+        return Reply::Now(AlterPartitionResponse::default());
+    }
     let broker = NodeId::from_wire(request.broker_id);
     let epoch = BrokerEpoch::from_wire(request.broker_epoch);
     let (Some(broker), Some(epoch)) = (broker, epoch) else {
