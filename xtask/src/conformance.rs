@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::peers::{self, Status};
+use crate::peers::{self, Peer, Status};
 use crate::summary::Summary;
-use crate::test::{self, Program};
-use crate::workspace;
+use crate::test::{self, Built, Program};
+use crate::workspace::{self, Workspace};
 
 /// Which clients and how long.
 #[derive(clap::Args)]
@@ -46,9 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(name) = &arguments.peer {
         require(name)?;
     }
-    run_chosen(&environment(arguments), |p| {
+    let prepared = Prepared::new(&["conformance"])?;
+    let mut summary = Summary::default();
+    prepared.run(&mut summary, &environment(arguments), "", |p| {
         p.package == "conformance" && wanted(arguments, &p.name)
-    })
+    });
+    prepared.verdict(&summary)
 }
 
 /// Mutates frames over a socket and inputs of every decoder.
@@ -60,7 +63,17 @@ pub(crate) fn fuzz(arguments: &FuzzArguments) -> Result<()> {
     if let Some(seed) = arguments.seed {
         environment.push(("OTTLA_SEED", seed.to_string()));
     }
-    run_chosen(&environment, |p| p.name.ends_with(" hostile"))
+    let prepared =
+        Prepared::new(&["conformance", "protocol", "record", "log", "metadata", "group"])?;
+    let mut summary = Summary::default();
+    if 0 < arguments.frames {
+        prepared.run(&mut summary, &environment, "", |p| p.name.ends_with(" hostile"));
+    }
+    if 0 < arguments.cases {
+        // Of these programs only what reads damaged bytes: the others count their cases otherwise.
+        prepared.run(&mut summary, &environment, "damaged", |p| p.name.ends_with(" generated"));
+    }
+    prepared.verdict(&summary)
 }
 
 fn require(name: &str) -> Result<()> {
@@ -93,19 +106,40 @@ fn wanted(arguments: &Arguments, program: &str) -> bool {
     by_peer && arguments.only.as_ref().is_none_or(|only| program.contains(only.as_str()))
 }
 
-fn run_chosen(environment: &Environment, chosen: impl Fn(&Program) -> bool) -> Result<()> {
-    let workspace = workspace::load()?;
-    let found = peers::prepare_all(&workspace);
-    // What is missing is skipped, what is wrong is not.
-    peers::verdict(&found, false).with_context(|| peers::table(&found))?;
-    let built = test::build(&workspace, &test::features(&found))?;
-    let mut summary = Summary::default();
-    test::run_programs(&workspace, &built, &mut summary, environment, chosen);
-    println!("\n{}\n\n{}", peers::table(&found), summary.render());
-    match summary.totals() {
-        (0, 0) => bail!("no test program was chosen"),
-        (_, 0) => Ok(()),
-        (_, failed) => bail!("{failed} tests failed"),
+/// The foreign programs that there are, and our test programs and server, built.
+struct Prepared {
+    workspace: Workspace,
+    found: Vec<(&'static Peer, Status)>,
+    built: Built,
+}
+
+impl Prepared {
+    fn new(packages: &[&str]) -> Result<Self> {
+        let workspace = workspace::load()?;
+        let found = peers::prepare_all(&workspace);
+        // What is missing is skipped, what is wrong is not.
+        peers::verdict(&found, false).with_context(|| peers::table(&found))?;
+        let built = test::build(&workspace, &test::features(&found), packages)?;
+        Ok(Self { workspace, found, built })
+    }
+
+    fn run(
+        &self,
+        summary: &mut Summary,
+        environment: &Environment,
+        tests: &str,
+        chosen: impl Fn(&Program) -> bool,
+    ) {
+        test::run_programs(&self.workspace, &self.built, summary, environment, tests, chosen);
+    }
+
+    fn verdict(&self, summary: &Summary) -> Result<()> {
+        println!("\n{}\n\n{}", peers::table(&self.found), summary.render());
+        match summary.totals() {
+            (0, 0) => bail!("no test program was chosen"),
+            (_, 0) => Ok(()),
+            (_, failed) => bail!("{failed} tests failed"),
+        }
     }
 }
 

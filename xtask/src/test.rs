@@ -61,13 +61,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         process::run(process::cargo(&workspace.root, &clippy).args(&features).args(denied))
     });
     let start = Instant::now();
-    match build(&workspace, &features) {
+    match build(&workspace, &features, &[]) {
         Ok(built) => {
             summary.note("build", 1, 0, start.elapsed());
-            run_programs(&workspace, &built, &mut summary, &[], |p| p.package != "conformance");
+            run_programs(&workspace, &built, &mut summary, &[], "", |p| p.package != "conformance");
             doc_tests(&workspace, &features, &mut summary);
             if !arguments.no_conformance {
-                run_programs(&workspace, &built, &mut summary, &[], |p| p.package == "conformance");
+                run_programs(&workspace, &built, &mut summary, &[], "", |p| {
+                    p.package == "conformance"
+                });
             }
         }
         Err(error) => {
@@ -102,13 +104,23 @@ pub(crate) fn features(found: &[(&peers::Peer, Status)]) -> Vec<String> {
     }
 }
 
-/// Compiles every test program and the server.
-pub(crate) fn build(workspace: &Workspace, features: &[String]) -> Result<Built> {
+/// Compiles the test programs of these packages, or of all if none is named, and the server.
+pub(crate) fn build(
+    workspace: &Workspace,
+    features: &[String],
+    packages: &[&str],
+) -> Result<Built> {
     eprintln!("==> build");
     let mut command = process::cargo(
         &workspace.root,
-        &["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"],
+        &["test", "--no-run", "--message-format", "json-render-diagnostics"],
     );
+    if packages.is_empty() {
+        command.arg("--workspace");
+    }
+    for package in packages.iter().chain(packages.first().map(|_| &"server")) {
+        command.arg("--package").arg(format!("ottla-{package}"));
+    }
     let text = process::output(command.args(features))?;
     let mut built = Built { programs: Vec::new(), server: None };
     for line in text.lines() {
@@ -134,18 +146,19 @@ fn note_artifact(message: &Value, built: &mut Built) {
     built.programs.push(Program { name, package, executable: executable.into(), folder });
 }
 
-/// Runs the chosen programs and notes each one's counts.
+/// Runs the tests with this in their names of the chosen programs, and notes each one's counts.
 pub(crate) fn run_programs(
     workspace: &Workspace,
     built: &Built,
     summary: &mut Summary,
     environment: &[(&str, String)],
+    tests: &str,
     chosen: impl Fn(&Program) -> bool,
 ) {
     for program in built.programs.iter().filter(|p| chosen(p)) {
         let start = Instant::now();
-        let (passed, failed) =
-            run_program(workspace, built, program, environment).unwrap_or_else(|error| {
+        let (passed, failed) = run_program(workspace, built, program, environment, tests)
+            .unwrap_or_else(|error| {
                 eprintln!("{}: {error:#}", program.name);
                 (0, 1)
             });
@@ -162,9 +175,13 @@ fn run_program(
     built: &Built,
     program: &Program,
     environment: &[(&str, String)],
+    tests: &str,
 ) -> Result<(usize, usize)> {
     eprintln!("==> {}", program.name);
     let mut command = Command::new(&program.executable);
+    if !tests.is_empty() {
+        command.arg(tests);
+    }
     command.current_dir(&program.folder);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env("CARGO_MANIFEST_DIR", &program.folder);
