@@ -264,3 +264,56 @@ fn the_tools_show_the_group() -> Result<()> {
     assert_eq!(setup.call(json!({"do": "listGroups"}))?, json!({}));
     Ok(())
 }
+
+/// Consumers of both protocols share a group that goes from one protocol to the other and back, under load.
+#[test]
+fn a_group_changes_its_protocol_and_back() -> Result<()> {
+    ensure_java!();
+    let classics = [
+        "org.apache.kafka.clients.consumer.RangeAssignor",
+        "org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+    ];
+    for assignor in classics {
+        let mut setup = start("40000")?;
+        setup.topic("load", 6)?;
+        setup.call(json!({"do": "load.start", "load": "l", "topic": "load", "partitions": 6, "per_second": 500, "config": {"linger.ms": "5"}}))?;
+        let topic = json!(["load"]);
+        let classic = json!({
+            "group.protocol": "classic", "partition.assignment.strategy": assignor,
+            "heartbeat.interval.ms": "300", "session.timeout.ms": "20000",
+        });
+        join(&mut setup, "a", &topic, &classic)?;
+        join(&mut setup, "b", &topic, &classic)?;
+        wait_for_balance(&mut setup, &["a", "b"], 6)?;
+        assert_eq!(group(&mut setup)?["type"], json!("Classic"));
+        join(&mut setup, "new", &topic, &json!({}))?;
+        wait_for_balance(&mut setup, &["a", "b", "new"], 6)?;
+        assert_eq!(wait_for_state(&mut setup, "Stable")?["type"], json!("Consumer"));
+        setup.node.kill9()?;
+        setup.node.restart()?;
+        join(&mut setup, "c", &topic, &classic)?;
+        stop(&mut setup, "b")?;
+        wait_for_balance(&mut setup, &["a", "c", "new"], 6)?;
+        let mixed = wait_for_state(&mut setup, "Stable")?;
+        let mut upgraded: Vec<String> = mixed["members"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|member| member["upgraded"].to_string())
+            .collect();
+        upgraded.sort();
+        assert_eq!(upgraded, ["false", "false", "true"]);
+        stop(&mut setup, "new")?;
+        wait_for_balance(&mut setup, &["a", "c"], 6)?;
+        assert_eq!(wait_for_state(&mut setup, "Stable")?["type"], json!("Classic"));
+        let load = setup.call(json!({"do": "load.stop", "load": "l"}))?;
+        assert_eq!(load["failures"], json!({}));
+        let written = setup.call(json!({"do": "load.verify", "load": "l"}))?;
+        let all = written["found"].as_i64().unwrap_or(-1);
+        wait_until("every record", SETTLE, || seen(&mut setup).is_ok_and(|seen| seen == all))
+            .map_err(|e| e.context(format!("{:?} of {all}", seen(&mut setup))))?;
+        stop(&mut setup, "a")?;
+        stop(&mut setup, "c")?;
+    }
+    Ok(())
+}

@@ -97,6 +97,22 @@ mod with_librdkafka {
 
     #[test]
     fn two_members_share_and_a_third_takes_over_from_the_commit() -> Result<()> {
+        share_and_take_over(consumer)
+    }
+
+    /// The same with the consumer protocol (KIP-848), whose times are the broker's.
+    #[test]
+    fn consumers_of_the_new_protocol_share_and_take_over() -> Result<()> {
+        share_and_take_over(|node, group| {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", node.bootstrap()).set("group.id", group);
+            config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
+            config.set("group.protocol", "consumer");
+            Ok(config.create()?)
+        })
+    }
+
+    fn share_and_take_over(consumer: impl Fn(&Node, &str) -> Result<BaseConsumer>) -> Result<()> {
         let Some(node) = node()? else { return Ok(()) };
         send(&producer(&node, "none")?, "shared", 0..100)?;
         let (one, two) = (consumer(&node, "g")?, consumer(&node, "g")?);

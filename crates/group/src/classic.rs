@@ -3,6 +3,7 @@
 //! What it does at a request is in the modules below, one for each; this file holds the state and
 //! the changes to it that keep its parts together.
 
+mod convert;
 mod join;
 mod leave;
 mod rebalance;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_types::{Generation, WallTime};
 
+pub(crate) use join::own_protocols;
 pub(crate) use replace::StaticReplacement;
 
 use crate::api::{GroupError, JoinGroupResponse, JoinedMember, Response, SyncGroupResponse};
@@ -420,7 +422,7 @@ impl ClassicGroup {
     }
 
     /// Assignments of all members.
-    fn assignments(&self) -> BTreeMap<MemberId, Bytes> {
+    pub(crate) fn assignments(&self) -> BTreeMap<MemberId, Bytes> {
         let member = |member: &Member| (member.id.clone(), member.assignment.clone());
         self.members.values().map(member).collect()
     }

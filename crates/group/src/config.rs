@@ -31,6 +31,8 @@ pub struct GroupConfig {
     pub consumer_of_group: Arc<BTreeMap<GroupId, ConsumerTimes>>,
     /// `group.consumer.assignors`, the first: for groups whose members prefer none.
     pub consumer_assignor: Assignor,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration: MigrationPolicy,
     /// `group.consumer.regex.refresh.interval.ms`.
     pub consumer_regex_refresh_interval: Duration,
     /// `offset.metadata.max.bytes`. Kafka compares it with UTF-16 units, and so do we.
@@ -49,6 +51,40 @@ pub struct GroupConfig {
     /// Members of one group that were given an id and have not come back. Ours: Kafka has no
     /// limit, and each costs memory for a session timeout.
     pub pending_members_max: usize,
+}
+
+/// Which way a group with members may change between the classic and the consumer protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Neither.
+    Disabled,
+    /// From classic to consumer.
+    Upgrade,
+    /// From consumer to classic.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    /// By Kafka's name, in upper or lower case.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            ("disabled", Self::Disabled),
+            ("upgrade", Self::Upgrade),
+            ("downgrade", Self::Downgrade),
+            ("bidirectional", Self::Bidirectional),
+        ];
+        all.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, policy)| policy)
+    }
+
+    pub(crate) const fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    pub(crate) const fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
 }
 
 /// Times of a consumer group.
@@ -102,6 +138,7 @@ impl Default for GroupConfig {
             consumer: ConsumerTimes::default(),
             consumer_of_group: Arc::default(),
             consumer_assignor: Assignor::Uniform,
+            consumer_migration: MigrationPolicy::Bidirectional,
             consumer_regex_refresh_interval: Duration::from_secs(600),
             offset_metadata_max: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),

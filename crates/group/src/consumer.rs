@@ -5,6 +5,7 @@
 //! committed. What members do is in the modules below.
 
 pub(crate) mod assignor;
+mod classic;
 mod current;
 mod describe;
 mod heartbeat;
@@ -22,6 +23,7 @@ use ottla_types::{MonoTime, PartitionIndex, TopicId};
 use crate::names::{Epoch, GroupId, InstanceId, MemberId, Topic};
 use member::{Current, Member, Partitions, Subscription};
 
+pub(crate) use classic::{Converted, convert, session_of};
 pub use heartbeat::Refused;
 pub(crate) use heartbeat::{Edit, check_beat};
 
@@ -287,6 +289,11 @@ impl ConsumerGroup {
         for current in all {
             self.hold(&current);
         }
+    }
+
+    /// Whether it is to have a new target.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.target_epoch < self.epoch
     }
 
     fn is_held(&self, topic: TopicId, index: PartitionIndex) -> bool {

@@ -19,9 +19,8 @@
 //! fails is undone, with everything that was decided on its ground.
 //!
 //! What this crate is not: it does not authorize, look up topics ([`Topics`] come in as a value),
-//! or see a request's wire form. A group does not go from one protocol to the other while it has
-//! members (online migration of KIP-848), and the protocols of KIP-932 and KIP-1071 are not spoken;
-//! groups of those kinds are kept and listed.
+//! or see a request's wire form, and the protocols of KIP-932 and KIP-1071 are not spoken; groups of
+//! those kinds are kept and listed.
 
 #![doc = include_str!("../README.md")]
 
@@ -31,6 +30,7 @@ mod config;
 mod consumer;
 mod consumer_api;
 mod effects;
+mod embedded;
 mod failed;
 mod foreign;
 #[allow(unused_variables, reason = "generated code has one form, whatever a message holds")]
@@ -48,7 +48,7 @@ mod timers;
 mod topics;
 
 pub use api::*;
-pub use config::{ConsumerTimes, GroupConfig};
+pub use config::{ConsumerTimes, GroupConfig, MigrationPolicy};
 pub use names::{
     AppendId, Epoch, GroupId, InstanceId, MemberId, Now, ProtocolName, ProtocolType, Token, Topic,
 };

@@ -13,6 +13,7 @@ mod members;
 mod offsets;
 mod retention;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ottla_types::{MonoTime, Offset};
@@ -88,7 +89,7 @@ impl GroupShard {
         }
         match request {
             Request::JoinGroup(request) => self.join_group(now, request, token),
-            Request::SyncGroup(request) => self.sync_group(request, token),
+            Request::SyncGroup(request) => self.sync_group(now, request, token),
             Request::Heartbeat(request) => self.heartbeat(now, &request, token),
             Request::LeaveGroup(request) => self.leave_group(now, request, token),
             Request::OffsetCommit(request) => self.commit_offsets(now, request, token),
@@ -137,10 +138,15 @@ impl GroupShard {
                 if let Some(group) = groups.classic_mut(&group) {
                     group.session_timeout(fx, now, &member);
                 } else {
-                    self.consumer_silent(&group, &member);
+                    self.fence_consumers(now, &group, &BTreeSet::from([member]), None);
                 }
             }
-            Timer::Rebalance(group, member, epoch) => self.consumer_late(&group, &member, epoch),
+            Timer::Rebalance(group, member, epoch) => {
+                self.consumer_late(now, &group, &member, epoch)
+            }
+            Timer::MemberJoin(group, member) | Timer::MemberSync(group, member) => {
+                self.fence_consumers(now, &group, &BTreeSet::from([member]), None);
+            }
             Timer::Resolve(group) => self.consumer_resolve(now, &group),
             Timer::Retention => self.expire_offsets(now),
             Timer::Commit => self.give_up(now),

@@ -19,6 +19,10 @@ pub(crate) enum TimerKey {
     Session(GroupId, MemberId),
     /// End of what a member of a consumer group may take to give up partitions.
     Rebalance(GroupId, MemberId),
+    /// A classic member of a consumer group is to join again.
+    MemberJoin(GroupId, MemberId),
+    /// A classic member of a consumer group is to fetch its assignment.
+    MemberSync(GroupId, MemberId),
     /// Regular expressions of a consumer group are to be resolved.
     Resolve(GroupId),
     /// Next look for expired offsets.
@@ -40,6 +44,10 @@ pub(crate) enum Timer {
     Session(GroupId, MemberId),
     /// Remove a member that is still in this epoch.
     Rebalance(GroupId, MemberId, Epoch),
+    /// Remove a classic member that has not joined again.
+    MemberJoin(GroupId, MemberId),
+    /// Remove a classic member that has not fetched its assignment.
+    MemberSync(GroupId, MemberId),
     /// Resolve the regular expressions of a group.
     Resolve(GroupId),
     /// Look for expired offsets.
@@ -57,6 +65,8 @@ impl Timer {
             Self::PendingSync(group, _) => TimerKey::Sync(group.clone()),
             Self::Session(group, member) => TimerKey::Session(group.clone(), member.clone()),
             Self::Rebalance(group, member, _) => TimerKey::Rebalance(group.clone(), member.clone()),
+            Self::MemberJoin(group, member) => TimerKey::MemberJoin(group.clone(), member.clone()),
+            Self::MemberSync(group, member) => TimerKey::MemberSync(group.clone(), member.clone()),
             Self::Resolve(group) => TimerKey::Resolve(group.clone()),
             Self::Retention => TimerKey::Retention,
             Self::Commit => TimerKey::Commit,
@@ -91,6 +101,11 @@ impl Timers {
             let timer = self.by_time.remove(&place);
             assert!(timer.is_some(), "a timer has a place");
         }
+    }
+
+    /// Whether a deadline is set.
+    pub(crate) fn is_set(&self, key: &TimerKey) -> bool {
+        self.by_key.contains_key(key)
     }
 
     /// The next deadline.

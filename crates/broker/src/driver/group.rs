@@ -22,8 +22,8 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use ottla_config::BrokerConfig;
 use ottla_group::{
-    Assignor, ConsumerTimes, DeletedTopic, GroupConfig, GroupError, GroupId, Now, Request,
-    Response, Topics,
+    Assignor, ConsumerTimes, DeletedTopic, GroupConfig, GroupError, GroupId, MigrationPolicy, Now,
+    Request, Response, Topics,
 };
 use ottla_metadata::ImageDelta;
 use ottla_metrics::Recent;
@@ -107,6 +107,9 @@ impl Settings {
         let preferred = groups.consumer.assignors.first();
         core.consumer_assignor =
             preferred.and_then(|name| Assignor::named(name)).unwrap_or(Assignor::Uniform);
+        if let Some(policy) = MigrationPolicy::named(&groups.consumer.migration_policy) {
+            core.consumer_migration = policy;
+        }
         core.consumer_regex_refresh_interval = groups.consumer.regex_refresh_interval;
         core.offset_metadata_max = size(groups.offset_metadata_bytes_max);
         core.offsets_retention = groups.offsets_retention;

@@ -44,6 +44,8 @@ pub struct ConsumerGroups {
     pub members_max: u32,
     /// Assignors by name, the first for who prefers none.
     pub assignors: Vec<String>,
+    /// Which way a group with members may change its protocol, by Kafka's name.
+    pub migration_policy: String,
     /// How often regular expressions are resolved again.
     pub regex_refresh_interval: Duration,
 }
@@ -87,6 +89,7 @@ impl ConsumerGroups {
             assignment_interval: Bounded::read(r, "assignment.interval"),
             members_max: r.count("group.consumer.max.size"),
             assignors,
+            migration_policy: r.text("group.consumer.migration.policy").unwrap_or_default(),
             regex_refresh_interval: r.millis("group.consumer.regex.refresh.interval.ms"),
         }
     }

@@ -72,7 +72,6 @@ pub(super) const KEYS: &[Key] = &[
     list("group.consumer.assignors").or("uniform,range").list(&[], false)
         .doc("Server-side assignors, the first being the default."),
     string("group.consumer.migration.policy").or("bidirectional").one_of_any_case(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])
-        .not_yet("the change of a group with members between protocols (KIP-848)")
         .doc("Which way a group may change between the classic and the consumer protocol while it runs."),
     int("group.consumer.regex.refresh.interval.ms").or("600000").at_least(10_000).internal()
         .doc("How often subscriptions by pattern are resolved again."),

@@ -199,7 +199,7 @@ impl ClassicGroup {
 
 /// Copies metadata out of the request's frame, which is not to live as long as the member, and
 /// drops repeated names.
-fn own_protocols(protocols: &mut Vec<(ProtocolName, Bytes)>) {
+pub(crate) fn own_protocols(protocols: &mut Vec<(ProtocolName, Bytes)>) {
     let mut owned: Vec<(ProtocolName, Bytes)> = Vec::with_capacity(protocols.len());
     for (name, metadata) in protocols.drain(..) {
         if owned.iter().all(|(seen, _)| *seen != name) {

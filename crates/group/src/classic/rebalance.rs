@@ -201,7 +201,7 @@ impl ClassicGroup {
         fx.timers.schedule(now.mono.after(delay), timer);
     }
 
-    fn wait_for_members(&self, fx: &mut Effects, now: Now) {
+    pub(super) fn wait_for_members(&self, fx: &mut Effects, now: Now) {
         let at = now.mono.after(self.rebalance_timeout());
         fx.timers.schedule(at, Timer::CompleteJoin(self.id.clone()));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ottla_types::{PartitionIndex, TopicId};
 
+use super::classic::session_of;
 use super::current::Step;
 use super::member::{Current, Held, Member, Progress, Subscription};
 use super::{Change, ConsumerGroup, records, regex};
@@ -55,15 +56,7 @@ pub(crate) fn check_beat(
         Beat::Leave | Beat::LeaveForNow => return check_leave(group, beat),
         Beat::Join | Beat::Stay(_) => {}
     }
-    let known_instance = beat.instance.as_ref().is_some_and(|id| group.holder(id).is_some());
-    let is_full = config.consumer_group_size_max <= group.members().len();
-    if is_full && !known_instance && group.member(&beat.member).is_none() {
-        let text = format!(
-            "The consumer group has reached its maximum capacity of {} members.",
-            config.consumer_group_size_max
-        );
-        return Err(Refused::new(GroupError::GroupMaxSizeReached, text));
-    }
+    check_room(group, config, &beat.member, beat.instance.as_ref())?;
     let member = check_member(group, beat)?;
     let unknown = member.is_some_and(|member| member.current.progress == Progress::Unknown);
     if unknown && beat.owned.as_ref().is_none_or(|owned| !owned.is_empty()) {
@@ -83,6 +76,25 @@ pub(crate) fn check_beat(
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses who is new to a full group.
+pub(super) fn check_room(
+    group: &ConsumerGroup,
+    config: &GroupConfig,
+    id: &MemberId,
+    instance: Option<&InstanceId>,
+) -> Result<(), Refused> {
+    let known_instance = instance.is_some_and(|instance| group.holder(instance).is_some());
+    let is_full = config.consumer_group_size_max <= group.members().len();
+    if is_full && !known_instance && group.member(id).is_none() {
+        let text = format!(
+            "The consumer group has reached its maximum capacity of {} members.",
+            config.consumer_group_size_max
+        );
+        return Err(Refused::new(GroupError::GroupMaxSizeReached, text));
+    }
+    Ok(())
 }
 
 /// Finds the member that a beat goes on with.
@@ -129,7 +141,7 @@ fn check_leave(group: &ConsumerGroup, beat: &ConsumerGroupHeartbeat) -> Result<(
     }
 }
 
-fn check_instance<'a>(
+pub(super) fn check_instance<'a>(
     group: &'a ConsumerGroup,
     instance: &InstanceId,
     id: &MemberId,
@@ -186,6 +198,15 @@ fn is_subset(owned: &[(TopicId, Vec<PartitionIndex>)], held: &Held) -> bool {
     })
 }
 
+/// What becomes of the target when a member has said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// It is made anew if there is need.
+    Renew,
+    /// It stays: the group is about to become a classic one.
+    Keep,
+}
+
 /// A group while it is changed: the records that come of it, and how to take them back.
 pub(crate) struct Edit<'a> {
     pub(crate) group: &'a mut ConsumerGroup,
@@ -221,10 +242,8 @@ impl<'a> Edit<'a> {
             assignment: None,
         };
         match beat.beat {
-            Beat::Leave => {
-                self.fence(fx, topics, &BTreeSet::from([beat.member.clone()]));
-                left(Epoch::LEFT)
-            }
+            // The shard removes it: with that, the group may become a classic one.
+            Beat::Leave => left(Epoch::LEFT),
             Beat::LeaveForNow => {
                 if let Some(member) = self.group.member(&beat.member) {
                     let away = member.current.away();
@@ -250,6 +269,32 @@ impl<'a> Edit<'a> {
         }
         let before = self.group.member(id).cloned().unwrap_or_default();
         let wishes = updated(&before.subscription, beat);
+        let (before, next) =
+            self.settle(fx, topics, now, id, (wishes, Aim::Renew), beat.owned.as_deref());
+        let full = beat.rebalance_timeout.is_some()
+            && (beat.topics.is_some() || beat.regex.is_some())
+            && beat.owned.is_some();
+        let tell = joining || full || next.assigned != before.current.assigned;
+        ConsumerGroupHeartbeatResponse {
+            member: id.clone(),
+            epoch: next.epoch,
+            interval: Some(fx.config.consumer_heartbeat_interval(&self.group.id)),
+            assignment: tell.then(|| told(&next.assigned)),
+        }
+    }
+
+    /// Takes in what a member says of itself, and takes it a step on to its target. Gives back the
+    /// member as it was, and what it has now.
+    pub(super) fn settle(
+        &mut self,
+        fx: &mut Effects,
+        topics: &mut KnownTopics,
+        now: Now,
+        id: &MemberId,
+        (wishes, aim): (Subscription, Aim),
+        owned: Option<&[(TopicId, Vec<PartitionIndex>)]>,
+    ) -> (Member, Arc<Current>) {
+        let before = self.group.member(id).cloned().unwrap_or_default();
         let names_changed = wishes.topics != before.subscription.topics;
         let (old, new) = (before.subscription.regex().cloned(), wishes.regex().cloned());
         let regex_changed = wishes.regex.as_deref().unwrap_or("")
@@ -275,29 +320,23 @@ impl<'a> Edit<'a> {
         if bump || self.group.needs_look(now) {
             self.look_at_topics(fx, topics, now, bump);
         }
-        self.renew_target(fx, topics, now);
-        let changed = names_changed || regex_changed;
-        let next = self.reconcile(fx, topics, now, id, changed, beat.owned.as_deref());
-        fx.start_session(
-            now,
-            &self.group.id,
-            id,
-            fx.config.consumer_session_timeout(&self.group.id),
-        );
-        let full = beat.rebalance_timeout.is_some()
-            && (beat.topics.is_some() || beat.regex.is_some())
-            && beat.owned.is_some();
-        let tell = joining || full || next.assigned != before.current.assigned;
-        ConsumerGroupHeartbeatResponse {
-            member: id.clone(),
-            epoch: next.epoch,
-            interval: Some(fx.config.consumer_heartbeat_interval(&self.group.id)),
-            assignment: tell.then(|| told(&next.assigned)),
+        if aim == Aim::Renew {
+            self.renew_target(fx, topics, now);
         }
+        let changed = names_changed || regex_changed;
+        let next = self.reconcile(fx, topics, now, id, changed, owned);
+        let timeout = self.group.member(id).map(|member| session_of(fx, self.group, member));
+        fx.start_session(now, &self.group.id, id, timeout.unwrap_or_default());
+        (before, next)
     }
 
     /// A static member is back under another id, and goes on with what it had.
-    fn replace_static(&mut self, fx: &mut Effects, instance: &InstanceId, id: &MemberId) {
+    pub(super) fn replace_static(
+        &mut self,
+        fx: &mut Effects,
+        instance: &InstanceId,
+        id: &MemberId,
+    ) {
         let Some((holder, member)) = self.group.holder(instance) else { return };
         let (holder, member) = (holder.clone(), member.clone());
         let target = self.group.targets.get(&holder).cloned().unwrap_or_default();
@@ -387,7 +426,10 @@ impl<'a> Edit<'a> {
         }
         let timeout = member.subscription.rebalance_timeout_ms;
         let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
-        if next.progress == Progress::Unrevoked {
+        let is_classic = member.subscription.classic.is_some();
+        if is_classic {
+            // Its joins and syncs are waited for instead.
+        } else if next.progress == Progress::Unrevoked {
             let timer = Timer::Rebalance(group.id.clone(), id.clone(), next.epoch);
             fx.timers.schedule(now.mono.after(timeout), timer);
         } else {
@@ -413,6 +455,8 @@ impl ConsumerGroup {
 pub(crate) fn forget_timers(fx: &mut Effects, group: &ConsumerGroup, member: &MemberId) {
     fx.end_session(&group.id, member);
     fx.timers.cancel(&TimerKey::Rebalance(group.id.clone(), member.clone()));
+    fx.timers.cancel(&TimerKey::MemberJoin(group.id.clone(), member.clone()));
+    fx.timers.cancel(&TimerKey::MemberSync(group.id.clone(), member.clone()));
 }
 
 /// What a member says of itself, where it does not repeat everything.

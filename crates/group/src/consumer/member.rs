@@ -47,7 +47,7 @@ impl Progress {
     }
 }
 
-/// A member that speaks the classic protocol: found in the log of a cluster that migrates.
+/// What a member that speaks the classic protocol said besides.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClassicPart {
     pub(crate) session_timeout_ms: i32,

@@ -54,7 +54,7 @@ impl GroupShard {
             let result = self.check_delete_group(&group);
             if result.is_ok() {
                 self.remove_all_offsets(&group, &mut records, &mut ops);
-                self.remove_empty_group(&group, &mut records, &mut ops);
+                self.remove_group(&group, &mut records, &mut ops);
             }
             results.push((group, result));
         }

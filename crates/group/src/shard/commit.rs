@@ -97,13 +97,20 @@ impl GroupShard {
             Op::Consumer { group, undo } => self.undo_consumer(now, &group, undo),
             Op::Offset { group, topic, partition } => self.offsets.undo(&group, &topic, partition),
             Op::Created(id) => {
-                let mut group = self.groups.undo_create(&id);
-                if let Group::Classic(group) = &mut group {
-                    group.refuse_all_parked(&mut self.fx, error);
-                    self.forget_timers(&id, group.watched());
-                }
+                let watched = match self.groups.undo_create(&id) {
+                    Group::Classic(mut group) => {
+                        group.refuse_all_parked(&mut self.fx, error);
+                        group.watched()
+                    }
+                    Group::Consumer(group) => group.members().map(|(id, _)| id.clone()).collect(),
+                    Group::Foreign(_) => Vec::new(),
+                };
+                self.forget_timers(&id, watched);
             }
-            Op::Removed(group) => self.groups.undo_remove(&group),
+            Op::Removed(group) => {
+                self.groups.undo_remove(&group);
+                self.resume(now, &group);
+            }
         }
     }
 

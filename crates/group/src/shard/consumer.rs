@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::GroupShard;
 use crate::api::{
-    Beat, ConsumerGroupHeartbeat, DescribedConsumerGroup, GroupError, Refused, Response,
+    Beat, ConsumerGroupHeartbeat, DescribedConsumerGroup, GroupError, Record, Refused, Response,
 };
 use crate::consumer::member::Progress;
-use crate::consumer::{Change, ConsumerGroup, Edit, Undo, check_beat};
+use crate::consumer::{
+    Change, ConsumerGroup, Converted, Edit, Undo, check_beat, convert, session_of,
+};
 use crate::journal::{Done, Op};
 use crate::names::{Epoch, GroupId, MemberId, Now, Token, Topic};
 use crate::registry::Group;
@@ -19,16 +21,17 @@ use crate::topics::Topics;
 impl GroupShard {
     pub(super) fn consumer_beat(&mut self, now: Now, beat: &ConsumerGroupHeartbeat, token: Token) {
         let (mut records, mut ops) = (Vec::new(), Vec::new());
-        let admitted = self.admit(beat);
-        match admitted {
+        let mut converted = None;
+        match self.admit(beat) {
             Err(refused) => {
                 self.fx.reply(token, Response::ConsumerGroupHeartbeat(Err(refused)));
                 return;
             }
             Ok(Admitted::Known) => {}
-            Ok(Admitted::New) => {
-                // An empty classic group gives way.
-                self.remove_empty_group(&beat.group, &mut records, &mut ops);
+            Ok(Admitted::New(members)) => {
+                converted = members;
+                // A classic group gives way.
+                self.remove_group(&beat.group, &mut records, &mut ops);
                 let group = ConsumerGroup::new(beat.group.clone());
                 self.groups.create(beat.group.clone(), Group::Consumer(Box::new(group)));
                 ops.push(Op::Created(beat.group.clone()));
@@ -37,13 +40,32 @@ impl GroupShard {
         let Self { groups, fx, topics, .. } = self;
         let group = groups.consumer_mut(&beat.group).expect("a group that was let in is there");
         let mut edit = Edit::new(group);
+        if let Some(converted) = converted {
+            edit.take_over(fx, topics, now, &converted);
+        }
         let response = edit.beat(fx, topics, now, beat);
         let Edit { records: more, ops: changed, .. } = edit;
         records.extend(more);
         ops.extend(changed);
         let response = Response::ConsumerGroupHeartbeat(Ok(response));
+        if beat.beat == Beat::Leave {
+            let gone = BTreeSet::from([beat.member.clone()]);
+            self.fence_consumers(now, &beat.group, &gone, Some((token, response)));
+        } else {
+            self.append_then_reply(records, ops, token, response);
+        }
+    }
+
+    /// Answers when the records are committed, or what is on its way if there are none: what a
+    /// client is told must be in the log, whoever wrote it.
+    pub(super) fn append_then_reply(
+        &mut self,
+        records: Vec<Record>,
+        ops: Vec<Op>,
+        token: Token,
+        response: Response,
+    ) {
         if records.is_empty() {
-            // What the member is told must be in the log, whoever wrote it.
             self.reply_after_all(token, response);
         } else {
             self.fx.append(records, ops, vec![Done::Reply { token, response }]);
@@ -54,23 +76,21 @@ impl GroupShard {
         let id = &beat.group;
         let not_found = |text: String| Refused::new(GroupError::GroupIdNotFound, text);
         let joining = beat.beat == Beat::Join;
-        let (group, admitted) = match self.groups.get(id) {
+        let (group, members) = match self.groups.get(id) {
             Some(Group::Consumer(group)) => {
                 return check_beat(group, &self.fx.config, beat).map(|()| Admitted::Known);
             }
-            None if joining => (ConsumerGroup::new(id.clone()), Admitted::New),
+            None if joining => (ConsumerGroup::new(id.clone()), None),
             None if matches!(beat.beat, Beat::Stay(_)) => {
                 return Err(not_found(format!("Consumer group {id} not found.")));
             }
             None => return Err(not_found(format!("Group {id} not found."))),
+            Some(Group::Classic(group)) if joining && group.is_vacant() => {
+                (ConsumerGroup::new(id.clone()), None)
+            }
             Some(Group::Classic(group)) if joining => {
-                if !group.is_vacant() {
-                    return Err(not_found(format!(
-                        "Cannot upgrade classic group {id} to consumer group because online \
-                         upgrade is disabled."
-                    )));
-                }
-                (ConsumerGroup::new(id.clone()), Admitted::New)
+                let converted = convert(group, &self.fx.config, &*self.topics.now)?;
+                (converted.rehearsed(id), Some(converted))
             }
             Some(Group::Classic(_) | Group::Foreign(_)) => {
                 return Err(not_found(format!("Group {id} is not a consumer group.")));
@@ -79,7 +99,7 @@ impl GroupShard {
         if !self.has_room_for_group(id) {
             return Err(GroupError::CoordinatorNotAvailable.into());
         }
-        check_beat(&group, &self.fx.config, beat).map(|()| admitted)
+        check_beat(&group, &self.fx.config, beat).map(|()| Admitted::New(members))
     }
 
     pub(super) fn describe_consumers(&mut self, groups: Vec<GroupId>, token: Token) {
@@ -117,20 +137,18 @@ impl GroupShard {
         }
     }
 
-    /// A member has not been heard in time.
-    pub(super) fn consumer_silent(&mut self, group: &GroupId, member: &MemberId) {
-        self.edit_consumer(group, |edit, fx, topics| {
-            edit.fence(fx, topics, &BTreeSet::from([member.clone()]))
-        });
-    }
-
     /// A member has taken too long to give up partitions.
-    pub(super) fn consumer_late(&mut self, group: &GroupId, member: &MemberId, epoch: Epoch) {
-        self.edit_consumer(group, |edit, fx, topics| {
-            if edit.group.member(member).is_some_and(|member| member.current.epoch == epoch) {
-                edit.fence(fx, topics, &BTreeSet::from([member.clone()]));
-            }
-        });
+    pub(super) fn consumer_late(
+        &mut self,
+        now: Now,
+        group: &GroupId,
+        member: &MemberId,
+        epoch: Epoch,
+    ) {
+        let Some(Group::Consumer(known)) = self.groups.get(group) else { return };
+        if known.member(member).is_some_and(|member| member.current.epoch == epoch) {
+            self.fence_consumers(now, group, &BTreeSet::from([member.clone()]), None);
+        }
     }
 
     pub(super) fn consumer_resolve(&mut self, now: Now, group: &GroupId) {
@@ -229,14 +247,22 @@ impl GroupShard {
 /// What becomes of a beat's group.
 enum Admitted {
     Known,
-    New,
+    /// With the members of the classic group that it was.
+    New(Option<Converted>),
 }
 
 /// (Re)starts what a member's silence or slowness ends.
-fn watch(fx: &mut crate::effects::Effects, now: Now, group: &ConsumerGroup, id: &MemberId) {
+pub(super) fn watch(
+    fx: &mut crate::effects::Effects,
+    now: Now,
+    group: &ConsumerGroup,
+    id: &MemberId,
+) {
     let Some(member) = group.member(id) else { return };
-    let timeout = fx.config.consumer_session_timeout(&group.id);
-    fx.start_session(now, &group.id, id, timeout);
+    fx.start_session(now, &group.id, id, session_of(fx, group, member));
+    if member.subscription.classic.is_some() {
+        return;
+    }
     if member.current.progress == Progress::Unrevoked {
         let timeout = u64::try_from(member.subscription.rebalance_timeout_ms).unwrap_or(0);
         let at = now.mono.after(std::time::Duration::from_millis(timeout));

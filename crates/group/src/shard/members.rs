@@ -39,7 +39,8 @@ impl GroupShard {
         match self.groups.get_mut(&id) {
             Some(Group::Classic(group)) => return group.join(&mut self.fx, now, request, token),
             Some(Group::Consumer(group)) if !group.is_empty() => {
-                return Err((MemberId::default(), GroupError::InconsistentGroupProtocol));
+                let joined = self.join_consumer(now, request, token);
+                return joined.map_err(|error| (MemberId::default(), error));
             }
             Some(Group::Foreign(group)) if !group.is_empty() => {
                 return Err((MemberId::default(), GroupError::InconsistentGroupProtocol));
@@ -67,7 +68,7 @@ impl GroupShard {
         let joined = group.join(&mut self.fx, now, request, token);
         let (mut records, mut ops) = (Vec::new(), Vec::new());
         // An empty group of another kind gives way.
-        self.remove_empty_group(&id, &mut records, &mut ops);
+        self.remove_group(&id, &mut records, &mut ops);
         records.push(records::new_group(&group));
         ops.push(Op::Created(id.clone()));
         self.groups.create(id.clone(), Group::Classic(Box::new(group)));
@@ -80,8 +81,8 @@ impl GroupShard {
         self.groups.get(id).is_some() || self.groups.len() < self.fx.config.groups_max
     }
 
-    /// Removes a group that has no members: tombstones for all its records.
-    pub(super) fn remove_empty_group(
+    /// Removes a group in whose place another comes: tombstones for all its records.
+    pub(super) fn remove_group(
         &mut self,
         id: &GroupId,
         records: &mut Vec<crate::api::Record>,
@@ -91,13 +92,14 @@ impl GroupShard {
             None => return,
             Some(Group::Classic(group)) => {
                 records.push(records::group_tombstone(id));
+                group.refuse_all_parked(&mut self.fx, GroupError::RebalanceInProgress);
                 let watched = group.watched();
                 group.forget_pending();
                 watched
             }
             Some(Group::Consumer(group)) => {
                 records.extend(group.tombstones());
-                Vec::new()
+                group.members().map(|(id, _)| id.clone()).collect()
             }
             Some(Group::Foreign(group)) => {
                 let tombstone =
@@ -118,21 +120,32 @@ impl GroupShard {
         self.fx.timers.cancel(&TimerKey::Resolve(id.clone()));
         for member in members {
             self.fx.end_session(id, &member);
+            self.fx.timers.cancel(&TimerKey::Rebalance(id.clone(), member.clone()));
+            self.fx.timers.cancel(&TimerKey::MemberJoin(id.clone(), member.clone()));
+            self.fx.timers.cancel(&TimerKey::MemberSync(id.clone(), member));
         }
     }
 
-    pub(super) fn sync_group(&mut self, request: SyncGroup, token: Token) {
+    pub(super) fn sync_group(&mut self, now: Now, request: SyncGroup, token: Token) {
         if request.group.is_empty() {
             self.fx.refuse_sync(token, GroupError::InvalidGroupId);
             return;
         }
-        match self.groups.classic_mut(&request.group) {
-            Some(group) => group.sync(&mut self.fx, request, token),
-            None => self.fx.refuse_sync(token, GroupError::UnknownMemberId),
+        match self.groups.get_mut(&request.group) {
+            Some(Group::Classic(group)) => group.sync(&mut self.fx, request, token),
+            Some(Group::Consumer(_)) => self.sync_consumer(now, &request, token),
+            Some(Group::Foreign(_)) | None => {
+                self.fx.refuse_sync(token, GroupError::UnknownMemberId)
+            }
         }
     }
 
     pub(super) fn heartbeat(&mut self, now: Now, request: &Heartbeat, token: Token) {
+        if let Some(group) = self.groups.consumer_mut(&request.group) {
+            let result = group.classic_heartbeat(&mut self.fx, now, request);
+            self.reply_after_all(token, Response::Heartbeat(result));
+            return;
+        }
         let result = if request.group.is_empty() {
             Err(GroupError::InvalidGroupId)
         } else {
@@ -152,7 +165,7 @@ impl GroupShard {
         } else if let Some(group) = self.groups.classic_mut(&request.group) {
             response.members = group.leave(&mut self.fx, now, request.members);
         } else if self.groups.consumer_mut(&request.group).is_some() {
-            response.members = self.leave_consumer(&request.group, request.members);
+            response.members = self.leave_consumer(now, &request.group, request.members);
         } else {
             let unknown = request.members.into_iter().map(|leaving| LeftMember {
                 member: leaving.member,

@@ -67,7 +67,7 @@ impl GroupShard {
             self.fx.counters.offset_expirations += 1;
         }
         if all && unused {
-            self.remove_empty_group(id, &mut records, &mut ops);
+            self.remove_group(id, &mut records, &mut ops);
         }
         if !records.is_empty() {
             self.fx.append(records, ops, Vec::new());

@@ -47,4 +47,5 @@ scripts! {
     consumer_static_members
     consumer_regex
     consumer_commits
+    consumer_migration
 }

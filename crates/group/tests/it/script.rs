@@ -325,10 +325,14 @@ impl World {
     }
 }
 
-/// `range:t1+t2` with a subscription to t1 and t2, `range!x` with metadata `x`.
+/// `range:t1+t2` with a subscription to t1 and t2, `range!x` with metadata `x`, `range%t1+t2/t1-0+t1-1`
+/// as today's consumers write it, with what the member has.
 fn protocol(text: &str) -> (ottla_group::ProtocolName, Bytes) {
     if let Some((name, metadata)) = text.split_once('!') {
         return (name.into(), Bytes::copy_from_slice(metadata.as_bytes()));
+    }
+    if let Some((name, said)) = text.split_once('%') {
+        return (name.into(), said_by_consumer(said));
     }
     let (name, topics) = text.split_once(':').expect("name:topics");
     let topics: Vec<&str> = topics.split_terminator('+').collect();
@@ -340,6 +344,23 @@ fn protocol(text: &str) -> (ottla_group::ProtocolName, Bytes) {
         metadata.put_slice(topic.as_bytes());
     }
     (name.into(), metadata.freeze())
+}
+
+fn said_by_consumer(text: &str) -> Bytes {
+    let (topics, owned) = text.split_once('/').unwrap_or((text, ""));
+    let mut metadata = BytesMut::from(&protocol(&format!("any:{topics}")).1[..]);
+    metadata[1] = 1;
+    metadata.put_i32(-1);
+    let owned: Vec<&str> = owned.split_terminator('+').collect();
+    metadata.put_i32(i32::try_from(owned.len()).expect("few"));
+    for word in owned {
+        let (topic, index) = partition(word);
+        metadata.put_i16(i16::try_from(topic.len()).expect("short"));
+        metadata.put_slice(topic.as_bytes());
+        metadata.put_i32(1);
+        metadata.put_i32(index.to_wire());
+    }
+    metadata.freeze()
 }
 
 fn sync(line: &Line) -> Request {
