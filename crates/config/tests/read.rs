@@ -1,6 +1,12 @@
 //! What the configuration says has an effect is read by somebody: every field of the typed configuration, and by that
 //! every key behind it. A key that nobody acts on says so in its status.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "reads the sources of the readers, which the crate itself never does"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
