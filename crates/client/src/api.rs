@@ -63,6 +63,7 @@ requests! {
     AllocateProducerIds: AllocateProducerIdsRequest => AllocateProducerIdsResponse;
     ControllerRegistration: ControllerRegistrationRequest => ControllerRegistrationResponse;
     AssignReplicasToDirs: AssignReplicasToDirsRequest => AssignReplicasToDirsResponse;
+    ConsumerGroupDescribe: ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse;
     ListConfigResources: ListConfigResourcesRequest => ListConfigResourcesResponse;
     DescribeTopicPartitions: DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ottla_conformance::{Setup, ensure_java};
-use ottla_testkit::{NodeOptions, wait_until};
+use ottla_testkit::{NodeOptions, ottla_binary, wait_until};
 use serde_json::{Value, json};
 
 const SETTLE: Duration = Duration::from_secs(60);
@@ -257,12 +257,29 @@ fn the_tools_show_the_group() -> Result<()> {
         offsets.len() == 2 && offsets.iter().all(|r| r[3..6] == ["10", "10", "0"]),
         "{offsets:?}"
     );
+    let ours = ottla_describes(&setup)?;
+    assert_eq!(
+        (&ours["state"], &ours["assignor"]),
+        (&json!("Stable"), &json!("uniform")),
+        "{ours}"
+    );
+    assert_eq!(ours["members"][0]["client_id"], json!("someone"), "{ours}");
     let busy = setup.driver.refused(&json!({"do": "deleteConsumerGroups", "groups": ["g"]}))?;
     assert_eq!(busy.error, "GroupNotEmptyException");
     stop(&mut setup, "a")?;
+    assert_eq!(ottla_describes(&setup)?["state"], json!("Empty"));
     setup.call(json!({"do": "deleteConsumerGroups", "groups": ["g"]}))?;
     assert_eq!(setup.call(json!({"do": "listGroups"}))?, json!({}));
     Ok(())
+}
+
+/// What `ottla group describe` says of group `g`.
+fn ottla_describes(setup: &Setup) -> Result<Value> {
+    let out = std::process::Command::new(ottla_binary()?)
+        .args(["group", "describe", "g", "--output", "json", "--brokers", setup.node.bootstrap()])
+        .output()?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    Ok(serde_json::from_slice::<Value>(&out.stdout)?[0].clone())
 }
 
 /// Consumers of both protocols share a group that goes from one protocol to the other and back, under load.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use ottla_codec::{Message, Reader, Str};
 use ottla_protocol::{
-    ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, describe_groups_response,
+    ApiKey, ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DeleteGroupsRequest,
+    DescribeGroupsRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, consumer_group_describe_response, describe_groups_response,
     offset_commit_request, offset_delete_request, offset_fetch_request,
 };
-use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 
 use super::Admin;
 use super::topics::no_answer;
@@ -99,13 +100,26 @@ impl Admin {
         Ok(groups.into_values().collect())
     }
 
-    /// Describes a group of the classic protocol.
+    /// Describes a group of the consumer protocol (KIP-848), or else of the classic one.
     ///
     /// # Errors
     /// When its coordinator does not answer or refuses, or the group does not exist.
     pub async fn describe_group(&self, id: &str) -> Result<GroupDescription, ClientError> {
         let ask = || async {
             let connection = self.client.coordinator(id).await?;
+            if connection.range(ApiKey::ConsumerGroupDescribe).is_some() {
+                let group_ids = vec![Str::from(id)];
+                let request = ConsumerGroupDescribeRequest { group_ids, ..Default::default() };
+                let response = connection.send(&request).await?;
+                let group = response.groups.into_iter().next();
+                let group = group.ok_or_else(|| no_answer(format!("group {id}")))?;
+                let other = [ErrorCode::GroupIdNotFound, ErrorCode::UnsupportedVersion];
+                if !other.iter().any(|code| code.code() == group.error_code) {
+                    let what = || format!("group {id}");
+                    Refusal::check(group.error_code, group.error_message.as_deref(), what)?;
+                    return Ok(consumer_group(&group));
+                }
+            }
             let request =
                 DescribeGroupsRequest { groups: vec![Str::from(id)], ..Default::default() };
             let response = connection.send(&request).await?;
@@ -271,6 +285,30 @@ impl Admin {
             Ok(Refusal::check(result.error_code, result.error_message.as_deref(), what)?)
         };
         self.client.retry(&format!("deleting group {id}"), true, ask).await
+    }
+}
+
+fn consumer_group(group: &consumer_group_describe_response::DescribedGroup) -> GroupDescription {
+    let text = |text: &Str| text.as_str().to_owned();
+    let member = |member: &consumer_group_describe_response::Member| {
+        let topics = member.assignment.topic_partitions.iter().map(|topic| {
+            let indexes = topic.partitions.iter().filter_map(|raw| PartitionIndex::from_wire(*raw));
+            (text(&topic.topic_name), indexes.collect())
+        });
+        GroupMember {
+            id: text(&member.member_id),
+            instance_id: member.instance_id.as_ref().map(text),
+            client_id: text(&member.client_id),
+            host: text(&member.client_host),
+            assigned: topics.collect(),
+        }
+    };
+    GroupDescription {
+        id: text(&group.group_id),
+        state: text(&group.group_state),
+        protocol_type: "consumer".to_owned(),
+        assignor: text(&group.assignor_name),
+        members: group.members.iter().map(member).collect(),
     }
 }
 
