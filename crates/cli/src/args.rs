@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    cluster::ClusterCommand, config::ConfigCommand, consume::ConsumeArgs, group::GroupCommand,
-    log::LogCommand, metadata::MetadataCommand, produce::ProduceArgs, quorum::QuorumCommand,
-    topic::TopicCommand,
+    cluster::ClusterCommand, config::ConfigCommand, consume::ConsumeArgs, doctor::DoctorArgs,
+    group::GroupCommand, log::LogCommand, metadata::MetadataCommand, produce::ProduceArgs,
+    quorum::QuorumCommand, topic::TopicCommand,
 };
 use crate::exit::EXIT_CODES;
 
@@ -57,6 +57,10 @@ pub struct ConnectionArgs {
         visible_alias = "bootstrap-server"
     )]
     pub brokers: String,
+
+    /// Whether somebody named them.
+    #[arg(skip)]
+    pub(crate) brokers_given: bool,
 
     /// Seconds that an operation may take
     #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]
@@ -127,7 +131,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Metadata(MetadataCommand),
     /// Checks whether clients can use the cluster from here, and says what to do if not
-    Doctor,
+    Doctor(DoctorArgs),
     /// Prints the version
     Version,
     /// Prints a completion script for a shell

@@ -8,7 +8,7 @@
 //! progress only on a terminal; destructive commands ask on a terminal and need `--yes` without
 //! one; exit codes are those of [`Exit`].
 //!
-//! What this crate is not: it knows nothing that the broker does not tell any other client.
+//! What this crate is not: of a broker it knows nothing that it does not tell any other client. Files it only reads.
 
 #![doc = include_str!("../README.md")]
 #![allow(
@@ -25,6 +25,7 @@ mod exit;
 mod format;
 mod output;
 mod run;
+mod settings;
 mod suggest;
 mod table;
 mod terminal;
@@ -33,8 +34,10 @@ pub use args::{
     Cli, Color, ConnectionArgs, DevArgs, DevFormat, LogFormat, OutputFormat, ServerArgs,
     StorageCommand, StorageFormatArgs, StorageInfoArgs,
 };
+pub use commands::doctor::who_listens;
 pub use exit::{Exit, Failure};
 pub use output::{Render, Text};
 pub use run::{Local, run};
+pub use settings::read_settings;
 pub use table::Table;
 pub use terminal::Terminal;

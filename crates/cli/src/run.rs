@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::io;
 
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::StorageInfoArgs;
 use crate::args::{Cli, Command, DevArgs, ServerArgs, StorageCommand, StorageFormatArgs};
@@ -44,7 +45,13 @@ impl Cli {
         if of_server {
             arguments.insert(1, OsString::from("server"));
         }
-        Self::try_parse_from(arguments)
+        let mut command = Self::command();
+        let mut matches = command.try_get_matches_from_mut(arguments)?;
+        let given = matches.value_source("brokers") != Some(ValueSource::DefaultValue);
+        let cli = Self::from_arg_matches_mut(&mut matches);
+        let mut cli = cli.map_err(|error| error.format(&mut command))?;
+        cli.connection.brokers_given = given;
+        Ok(cli)
     }
 
     /// The command, if it is one for the binary and not for [`run`].
@@ -97,7 +104,7 @@ async fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Some(Command::Quorum(command)) => {
             commands::quorum::run(command, connection, terminal).await
         }
-        Some(Command::Doctor) => commands::doctor::run(connection, terminal).await,
+        Some(Command::Doctor(args)) => commands::doctor::run(args, connection, terminal).await,
         Some(Command::Log(command)) => commands::log::run(command, terminal),
         Some(Command::Metadata(command)) => commands::metadata::run(command, terminal),
         Some(Command::Storage(command)) => commands::storage::run(&command, terminal),

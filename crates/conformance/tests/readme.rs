@@ -163,7 +163,8 @@ fn steady(line: &str) -> String {
         let bare = word.trim_end_matches([' ', '\t', ',']);
         let number = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let unit = words.get(at + 1).is_some_and(|next| next.starts_with("GiB"));
-        let counted = unit || steady.ends_with("crc: ") || steady.ends_with("offers ");
+        let before = ["crc: ", "offers ", "process ", "(ottla): ", "NUMBER of "];
+        let counted = unit || before.iter().any(|before| steady.ends_with(before));
         let name = match bare {
             _ if number && bare.len() == 13 => "TIME",
             _ if number && counted => "NUMBER",
@@ -192,6 +193,7 @@ fn what_differs_from_run_to_run_has_a_name() {
         ("TopicId: ninytPyqTAexef4quf1I_g\tPartitionCount: 3", "TopicId: ID\tPartitionCount: 3"),
         ("CreateTime: 1795413795474 size: 73", "CreateTime: TIME size: 73"),
         ("broker 1 ./data: 56.7 GiB free", "broker 1 ./data: NUMBER GiB free"),
+        ("process 4711 (ottla): 19 of 20000", "process NUMBER (ottla): NUMBER of NUMBER"),
         ("environment KAFKA_OTTLA_DURABILITY", "environment KAFKA_OTTLA_DURABILITY"),
         ("count: 1 crc: 1294664420 isvalid: true", "count: 1 crc: NUMBER isvalid: true"),
     ] {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, ReadWriteFlags};
@@ -85,6 +86,11 @@ pub fn is_resident(file: &File, position: u64, len: usize) -> bool {
     })
 }
 
+/// Whether this user may write to a path. It asks and does not try: nothing is changed.
+pub fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Seek, Write};
@@ -132,6 +138,12 @@ mod tests {
         file.write_all(&[7; 10_000]).unwrap();
         assert!(is_resident(&file, 0, 10_000));
         assert!(is_resident(&file, 0, 0));
+    }
+
+    #[test]
+    fn whether_a_path_can_be_written_is_asked() {
+        assert!(is_writable(&std::env::temp_dir()));
+        assert!(!is_writable(Path::new("/nowhere")));
     }
 
     #[test]

@@ -9,11 +9,13 @@
 #![doc = include_str!("../README.md")]
 
 mod file;
+mod port;
 mod process;
 mod random;
 mod space;
 
-pub use file::{is_resident, lock_exclusive, sendfile, write_all_at};
-pub use process::{ProcessUsage, process_usage};
+pub use file::{is_resident, is_writable, lock_exclusive, sendfile, write_all_at};
+pub use port::{PortHolder, port_holder};
+pub use process::{OpenFiles, ProcessUsage, open_files, process_usage, raise_open_files_max};
 pub use random::random_bytes;
 pub use space::{DiskSpace, disk_space};

@@ -48,6 +48,48 @@ pub fn process_usage() -> io::Result<ProcessUsage> {
     Ok(usage)
 }
 
+/// Files that a process has open, and how many it may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenFiles {
+    /// How many are open; `None` if this user may not look.
+    pub open: Option<u64>,
+    /// How many may be open; `None` is no limit.
+    pub max: Option<u64>,
+}
+
+/// Looks at the files of any process of this machine.
+///
+/// # Errors
+/// There is no such process, or no `/proc`.
+pub fn open_files(pid: u32) -> io::Result<OpenFiles> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let max = line_of_words(&limits, "Max open files");
+    let max = max.ok_or_else(|| io::Error::other("its limits have no line for open files"))?;
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let open = entries.ok().and_then(|entries| u64::try_from(entries.count()).ok());
+    Ok(OpenFiles { open, max: max.parse().ok() })
+}
+
+/// Raises the number of files that this process may open to what the system allows it without
+/// asking, as a JVM does. Returns the limit that holds now; `None` is no limit.
+///
+/// # Errors
+/// The system refuses.
+pub fn raise_open_files_max() -> io::Result<Option<u64>> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    }
+    Ok(maximum)
+}
+
+/// The first word after some others at the start of a line.
+fn line_of_words<'a>(text: &'a str, words: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(words)?.split_ascii_whitespace().next())
+}
+
 /// The number after a word at the start of a line.
 fn line_of(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
@@ -91,6 +133,23 @@ mod tests {
         assert!(usage.open_files >= 3);
         let age = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().checked_sub(usage.started);
         assert!(age.is_some_and(|age| age < Duration::from_secs(3600)), "{age:?}");
+    }
+
+    #[test]
+    fn files_of_a_process_are_counted() {
+        let own = process_usage().unwrap();
+        let files = open_files(std::process::id()).unwrap();
+        assert_eq!(files.max, own.open_files_max);
+        assert!(files.open.unwrap() >= 3);
+        assert!(open_files(u32::MAX).is_err());
+        let limits = "Max open files            1024                 524288               files\n";
+        assert_eq!(line_of_words(limits, "Max open files"), Some("1024"));
+    }
+
+    #[test]
+    fn the_limit_on_open_files_is_raised() {
+        let raised = raise_open_files_max().unwrap();
+        assert_eq!(process_usage().unwrap().open_files_max, raised);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ottla_client::{Admin, AlterOp, ConfigAlteration, ConfigEntry, ConfigResource, ResourceType};
-use ottla_config::{Input, Lookup, load, parse_override};
+use ottla_config::load;
 use serde::Serialize;
 
 use super::counted;
@@ -14,6 +14,7 @@ use crate::args::{ConnectionArgs, key_value};
 use crate::connect::admin;
 use crate::exit::{Exit, Failure};
 use crate::output::{Render, Text};
+use crate::settings::{System, input};
 use crate::table::Table;
 use crate::terminal::Terminal;
 
@@ -339,13 +340,15 @@ fn explain(key: &str, file: Option<&Path>, terminal: Terminal) -> Result<Exit, F
     let settings = match file {
         None => None,
         Some(path) => {
-            let input = input(path, &[], false)?;
+            let input = input(Some(path), &[], false)?;
             // A file that cannot be run can still be asked about, if it can be read at all.
-            load(&input, &World).ok().map(|loaded| loaded.settings)
+            load(&input, &System).ok().map(|loaded| loaded.settings)
         }
     };
-    let text = ottla_config::explain(key, settings.as_ref())
-        .map_err(|message| Failure::new(Exit::NotFound, message))?;
+    let text = ottla_config::explain(key, settings.as_ref()).map_err(|message| {
+        Failure::new(Exit::NotFound, message)
+            .with_hint("`ottla config keys TEXT` lists the keys that contain a text.")
+    })?;
     terminal.print(&Explained { key: key.to_owned(), text })?;
     Ok(Exit::Ok)
 }
@@ -416,8 +419,8 @@ fn check(
     strict: bool,
     terminal: Terminal,
 ) -> Result<Exit, Failure> {
-    let input = input(file, overrides, strict)?;
-    let (problems, notices) = match load(&input, &World) {
+    let input = input(Some(file), overrides, strict)?;
+    let (problems, notices) = match load(&input, &System) {
         Ok(loaded) => (Vec::new(), loaded.notices),
         Err(rejected) => (rejected.problems, rejected.notices),
     };
@@ -428,30 +431,4 @@ fn check(
     };
     terminal.print(&checked)?;
     Ok(if problems.is_empty() { Exit::Ok } else { Exit::Failed })
-}
-
-fn input(file: &Path, overrides: &[String], strict: bool) -> Result<Input, Failure> {
-    let cannot = |error| Failure::new(Exit::NotFound, format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(cannot)?;
-    let overrides = overrides.iter().map(|text| parse_override(text));
-    let overrides = overrides.collect::<Result<Vec<_>, _>>();
-    Ok(Input {
-        file: Some((file.display().to_string(), text)),
-        env: std::env::vars().filter(|(name, _)| name.starts_with("KAFKA_")).collect(),
-        overrides: overrides.map_err(|error| Failure::usage(error.to_string()))?,
-        strict,
-    })
-}
-
-/// References in values are looked up in this process's environment and files.
-struct World;
-
-impl Lookup for World {
-    fn env(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn file(&self, path: &str) -> Result<String, String> {
-        std::fs::read_to_string(path).map_err(|error| error.to_string())
-    }
 }

@@ -1,19 +1,44 @@
-//! `ottla doctor`: can clients use this cluster from here, and if not, why.
+//! `ottla doctor`: can clients use this cluster from here, can this node run here, and if not, why.
+//!
+//! It changes nothing and takes no lock. What it cannot look at it says it skipped.
 
-use ottla_client::{Admin, ClientError};
+mod cluster;
+mod endpoint;
+mod node;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use ottla_client::{ClientError, HostPort};
 use serde::Serialize;
 
-use super::counted;
+use self::node::LocalNode;
 use crate::args::ConnectionArgs;
 use crate::connect::admin;
 use crate::exit::{Exit, Failure};
 use crate::output::{Render, Text, bytes};
 use crate::terminal::Terminal;
 
+pub use endpoint::who_listens;
+
+/// Arguments of `ottla doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Examines also the node of this server.properties: its directories and ports on this machine
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets a key over what the file says; may be given several times
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
     Ok,
+    /// It could not be looked at.
+    Skipped,
     Warning,
     Failed,
 }
@@ -38,6 +63,7 @@ impl Render for Report {
         for finding in &self.findings {
             let verdict = match finding.verdict {
                 Verdict::Ok => "ok      ",
+                Verdict::Skipped => "skipped ",
                 Verdict::Warning => "warning ",
                 Verdict::Failed => "FAILED  ",
             };
@@ -55,137 +81,84 @@ impl Report {
         self.findings.push(Finding { check, verdict, detail: detail.into(), advice: None });
     }
 
+    /// Adds a finding with what to do about it.
+    fn advise(
+        &mut self,
+        check: &'static str,
+        verdict: Verdict,
+        detail: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        let (detail, advice) = (detail.into(), Some(advice.into()));
+        self.findings.push(Finding { check, verdict, detail, advice });
+    }
+
     fn fail(&mut self, check: &'static str, error: &ClientError) {
         let (detail, advice) = (error.to_string(), error.hint());
         self.findings.push(Finding { check, verdict: Verdict::Failed, detail, advice });
     }
+
+    /// Adds a finding about the room that a log directory has.
+    fn space(&mut self, what: String, usable: u64, total: u64) {
+        let detail = format!("{what}: {} free", bytes(usable));
+        let verdict = match usable {
+            _ if usable < SPACE_FAILED => Verdict::Failed,
+            _ if usable < total / SPACE_WARNED => Verdict::Warning,
+            _ => return self.add("log directories", Verdict::Ok, detail),
+        };
+        self.advise(
+            "log directories",
+            verdict,
+            detail,
+            "A full disk refuses records: free space, keep less (`ottla config alter topic NAME \
+             --set retention.bytes=BYTES`), or add a directory to log.dirs.",
+        );
+    }
 }
 
-pub(crate) async fn run(connection: &ConnectionArgs, terminal: Terminal) -> Result<Exit, Failure> {
-    let admin = admin(connection)?;
-    let mut report =
-        Report { brokers: connection.brokers.clone(), healthy: false, findings: Vec::new() };
-    examine(&admin, &mut report).await;
+/// With less room than this a node can hardly begin another segment.
+const SPACE_FAILED: u64 = 64 << 20;
+
+/// Less than this part of a disk, a twentieth, is little.
+const SPACE_WARNED: u64 = 20;
+
+/// What does not answer in this time, one question at a time, is not well.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(
+    args: DoctorArgs,
+    connection: &ConnectionArgs,
+    terminal: Terminal,
+) -> Result<Exit, Failure> {
+    let mut connection = connection.clone();
+    connection.timeout = connection.timeout.min(PATIENCE.as_secs());
+    let mut report = Report { brokers: String::new(), healthy: false, findings: Vec::new() };
+    let mut node = None;
+    if let Some(file) = &args.config {
+        node = node::examine(file, &args.overrides, &mut report)?;
+        let address = node.as_ref().and_then(LocalNode::client_address);
+        match address {
+            Some(address) if !connection.brokers_given => connection.brokers = address.to_string(),
+            _ => {}
+        }
+    }
+    // A controller alone has nothing for clients, nor is it known where a wrong configuration listens.
+    let nowhere =
+        args.config.is_some() && node.as_ref().and_then(LocalNode::client_address).is_none();
+    if connection.brokers_given || !nowhere {
+        report.brokers.clone_from(&connection.brokers);
+        let bootstrap = HostPort::parse_list(&connection.brokers).unwrap_or_default();
+        let reached = cluster::examine(&admin(&connection)?, node.as_ref(), &mut report).await;
+        if !reached {
+            for address in &bootstrap {
+                endpoint::examine(address, &mut report).await;
+            }
+            if let Some(node) = &node {
+                node.ports(&mut report);
+            }
+        }
+    }
     report.healthy = report.findings.iter().all(|one| one.verdict != Verdict::Failed);
     terminal.print(&report)?;
     Ok(if report.healthy { Exit::Ok } else { Exit::Unhealthy })
-}
-
-/// Each check is worth doing only if those before it found what it needs.
-async fn examine(admin: &Admin, report: &mut Report) {
-    let connection = match admin.client().bootstrap().await {
-        Ok(connection) => connection,
-        Err(error) => return report.fail("bootstrap", &error),
-    };
-    let apis = connection.offered().api_keys.len();
-    report.add("bootstrap", Verdict::Ok, format!("{} offers {apis} APIs", connection.address()));
-    let metadata = match admin.client().metadata(None, false).await {
-        Ok(metadata) => metadata,
-        Err(error) => return report.fail("metadata", &error),
-    };
-    if metadata.brokers.is_empty() {
-        report.add("metadata", Verdict::Failed, "no broker is registered and unfenced");
-        return;
-    }
-    let id = metadata.cluster_id.as_deref().unwrap_or("unknown").to_owned();
-    let count = (metadata.brokers.len(), metadata.topics.len());
-    report.add(
-        "metadata",
-        Verdict::Ok,
-        format!("cluster {id}, {}, {}", counted(count.0, "broker"), counted(count.1, "topic")),
-    );
-    advertised(admin, &metadata, report).await;
-    partitions(&metadata, report);
-    quorum(admin, report).await;
-    log_dirs(admin, &metadata, report).await;
-}
-
-/// The commonest trap of all: the bootstrap address works, the advertised ones do not.
-async fn advertised(admin: &Admin, metadata: &ottla_client::ClusterMetadata, report: &mut Report) {
-    for node in &metadata.brokers {
-        match admin.client().node(node.id).await {
-            Ok(_) => {
-                let detail = format!("broker {} at {} can be reached", node.id, node.address);
-                report.add("advertised listener", Verdict::Ok, detail);
-            }
-            Err(error) => report.fail("advertised listener", &error),
-        }
-        if ["0.0.0.0", "::"].contains(&node.address.host.as_str()) {
-            let detail = format!("broker {} advertises {}", node.id, node.address);
-            report.findings.push(Finding {
-                check: "advertised listener",
-                verdict: Verdict::Failed,
-                detail,
-                advice: Some(
-                    "That means every interface and is no address to connect to; set \
-                     advertised.listeners."
-                        .to_owned(),
-                ),
-            });
-        }
-    }
-}
-
-fn partitions(metadata: &ottla_client::ClusterMetadata, report: &mut Report) {
-    let (mut all, mut leaderless, mut under, mut offline) = (0_usize, 0_usize, 0_usize, 0_usize);
-    for partition in metadata.topics.iter().flat_map(|topic| &topic.partitions) {
-        all += 1;
-        leaderless += usize::from(partition.leader.is_none());
-        under += usize::from(partition.isr.len() < partition.replicas.len());
-        offline += usize::from(!partition.offline.is_empty());
-    }
-    let verdict = match (leaderless, under + offline) {
-        (0, 0) => Verdict::Ok,
-        (0, _) => Verdict::Warning,
-        _ => Verdict::Failed,
-    };
-    let detail = format!(
-        "{all} in all, {leaderless} without a leader, {under} not fully in sync, {offline} with \
-         offline replicas"
-    );
-    report.add("partitions", verdict, detail);
-}
-
-async fn quorum(admin: &Admin, report: &mut Report) {
-    match admin.describe_quorum().await {
-        Ok(quorum) => match quorum.leader {
-            Some(leader) => {
-                let (voters, observers) = (quorum.voters.len(), quorum.observers.len());
-                let detail = format!(
-                    "node {leader} leads {}, {}",
-                    counted(voters, "voter"),
-                    counted(observers, "observer")
-                );
-                report.add("metadata quorum", Verdict::Ok, detail);
-            }
-            None => report.add("metadata quorum", Verdict::Failed, "no leader"),
-        },
-        Err(error) => report.fail("metadata quorum", &error),
-    }
-}
-
-async fn log_dirs(admin: &Admin, metadata: &ottla_client::ClusterMetadata, report: &mut Report) {
-    for node in &metadata.brokers {
-        let dirs = match admin.describe_log_dirs(node.id).await {
-            Ok(dirs) => dirs,
-            // Already reported as an address that cannot be reached.
-            Err(ClientError::Advertised { .. }) => continue,
-            Err(error) => {
-                report.fail("log directories", &error);
-                continue;
-            }
-        };
-        for dir in dirs {
-            if let Some(error) = dir.error {
-                report.add("log directories", Verdict::Failed, format!("{}: {error}", dir.path));
-                continue;
-            }
-            let nearly_full = dir.usable_bytes.zip(dir.total_bytes);
-            let nearly_full = nearly_full.is_some_and(|(free, all)| free < all / 20);
-            let verdict = if nearly_full { Verdict::Warning } else { Verdict::Ok };
-            let free = dir.usable_bytes.map_or_else(|| "unknown".to_owned(), bytes);
-            let detail = format!("broker {} {}: {free} free", node.id, dir.path);
-            report.add("log directories", verdict, detail);
-        }
-    }
 }

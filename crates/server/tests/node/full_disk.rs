@@ -62,6 +62,9 @@ fn a_full_disk_refuses_records_and_loses_none() {
     }
     let refused = refused.expect("24 MiB hold no 48 MiB");
     assert!(refused.starts_with("error: "), "{refused}");
+    let ran = ottla_with(&["-b", &bootstrap, "doctor"], "").unwrap();
+    assert_eq!(ran.code, Some(10), "{}", ran.stdout);
+    assert!(ran.stdout.contains("A full disk refuses records"), "{}", ran.stdout);
     let described = json(&["-b", &bootstrap, "topic", "describe", "full"]).unwrap();
     assert_eq!(described[0]["name"], "full", "a full disk does not end the node");
     let output = node.process().unwrap().output();

@@ -11,6 +11,7 @@
 
 mod dev;
 mod directories;
+mod doctor;
 mod environment;
 mod format;
 mod full_disk;
