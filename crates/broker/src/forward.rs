@@ -20,6 +20,7 @@ use ottla_types::{ErrorCode, NodeId, TopicName};
 use parking_lot::Mutex;
 
 use crate::dispatch::{Pending, Reply, RequestContext};
+use crate::driver::group::OFFSETS_TOPIC;
 use crate::shared::Shared;
 
 /// How long one request to the controller is tried.
@@ -237,7 +238,13 @@ impl Forwarder {
                     if !done.contains(&code) {
                         let (name, why) = (&topic.name, topic.error_message.as_deref());
                         let code = code.unwrap_or(ErrorCode::UnknownServerError);
-                        tracing::warn!(%name, %code, why, "a topic was not created by itself");
+                        let key = match topic.name.as_str() {
+                            OFFSETS_TOPIC => "offsets.topic.replication.factor",
+                            _ => "default.replication.factor",
+                        };
+                        let advice = (code == ErrorCode::InvalidReplicationFactor)
+                            .then(|| format!("lower {key} to the number of brokers"));
+                        tracing::warn!(%name, %code, why, advice, "a topic was not created by itself");
                     }
                 }
             }
@@ -249,7 +256,7 @@ impl Forwarder {
         let shared = self.0.shared.upgrade()?;
         let config = shared.config.load();
         let topics = topics.iter().map(|name| {
-            if &**name == "__consumer_offsets" {
+            if &**name == OFFSETS_TOPIC {
                 let offsets = &config.groups.offsets_topic;
                 let segment = offsets.segment_bytes.to_string();
                 return creatable(

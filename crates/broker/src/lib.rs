@@ -35,3 +35,4 @@ mod upkeep;
 
 pub use log_levels::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use node::{Node, StartError, StartOptions};
+pub use ottla_net::BindError;

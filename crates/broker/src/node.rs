@@ -75,11 +75,12 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The HTTP listener cannot be opened.
-    #[error("ottla.http.listener {address} cannot be opened: {source}; choose another, or `none`")]
+    #[error("ottla.http.listener {address} cannot be opened")]
     Http {
         /// The address.
         address: String,
         /// What the system said.
+        #[source]
         source: std::io::Error,
     },
     /// The system gives no thread.

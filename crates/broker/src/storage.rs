@@ -75,10 +75,10 @@ pub enum StorageError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// A directory is formatted already.
-    #[error("log directory {} is already formatted; use --ignore-formatted to leave it alone", .0.display())]
+    #[error("log directory {} is already formatted", .0.display())]
     Formatted(PathBuf),
     /// A directory is not formatted.
-    #[error("log directory {} is not formatted; run `ottla storage format` first", .0.display())]
+    #[error("log directory {} is not formatted", .0.display())]
     NotFormatted(PathBuf),
     /// A directory belongs to another node or cluster.
     #[error("log directory {} belongs to {what} {found}, not {expected}", path.display())]

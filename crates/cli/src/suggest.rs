@@ -19,6 +19,8 @@ pub(crate) fn with_name<'a>(
     failure: Failure,
 ) -> Failure {
     match ottla_config::nearest(wrong, names) {
+        // It exists; something below it does not, such as a partition.
+        Some(near) if near == wrong => failure,
         Some(near) => {
             let rest = failure.hint.as_deref().map(|hint| format!(" {hint}")).unwrap_or_default();
             failure.with_hint(format!("Did you mean {near}?{rest}"))
@@ -45,5 +47,6 @@ mod tests {
             |names: &[&str]| with_name("ordres", names.iter().copied(), failure()).hint.unwrap();
         assert_eq!(hint(&["orders", "payments"]), "Did you mean orders? List them.");
         assert_eq!(hint(&["payments"]), "List them.");
+        assert_eq!(hint(&["ordres", "orders"]), "List them.");
     }
 }

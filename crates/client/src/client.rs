@@ -203,7 +203,7 @@ impl Client {
             }
         };
         // Only if it is being created is a topic that does not exist worth waiting for.
-        self.retry(&format!("topic {name}"), create, ask).await
+        self.retry(&format!("waiting for topic {name}"), create, ask).await
     }
 
     /// A connection to the leader of a partition.
@@ -234,7 +234,7 @@ impl Client {
         let found = found.ok_or_else(|| Refusal {
             what: what(),
             code: ErrorCode::UnknownTopicOrPartition,
-            message: Some(format!("topic {topic} has {} partitions", known.partitions.len())),
+            message: Some(partitions_there_are(topic, known.partitions.len())),
         })?;
         let none = || Refusal { what: what(), code: ErrorCode::LeaderNotAvailable, message: None };
         Ok(found.leader.ok_or_else(none)?)
@@ -319,6 +319,14 @@ impl Client {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is replaced entry by entry, so a panic elsewhere leaves it usable.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which numbers a partition of a topic can have.
+pub(crate) fn partitions_there_are(topic: &str, partitions: usize) -> String {
+    match partitions {
+        1 => format!("topic {topic} has one partition, number 0"),
+        many => format!("topic {topic} has {many} partitions, numbered from 0"),
     }
 }
 

@@ -181,15 +181,29 @@ impl ClientError {
                  clients can reach, for instance advertised.listeners=PLAINTEXT://{bootstrap}, or \
                  make {advertised} reachable from here."
             )),
-            Self::Call(CallError::Protocol { .. } | CallError::Closed { .. }) => Some(
-                "Is this a Kafka listener without TLS? A controller's listener, a TLS listener or \
-                 another service closes such a connection."
+            Self::Call(CallError::Encode(_)) => None,
+            Self::Call(_) => Some(
+                "Is this a Kafka listener without TLS? A TLS listener or another service closes \
+                 such a connection or keeps silent; `ottla doctor` finds out what listens there."
                     .to_owned(),
             ),
+            Self::Unsupported { theirs: None, api: "Metadata", peer, .. } => Some(format!(
+                "{peer} is a controller's listener; name one for clients, which is in `listeners` \
+                 but not in controller.listener.names."
+            )),
             Self::Unsupported { theirs: None, .. } => {
                 Some("The broker does not implement it.".to_owned())
             }
             Self::Refused(refusal) => hint(refusal.code).map(str::to_owned),
+            Self::TimedOut { last: Some(last), .. }
+                if last.code() == Some(ErrorCode::UnknownTopicOrPartition) =>
+            {
+                Some(
+                    "The broker does not make it by itself (auto.create.topics.enable): `ottla \
+                     topic create` makes one, `ottla topic list` shows those that exist."
+                        .to_owned(),
+                )
+            }
             Self::TimedOut { last: Some(last), .. } => last.hint(),
             _ => None,
         }
@@ -219,7 +233,24 @@ pub fn hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::GroupIdNotFound => "`ottla group list` shows the groups that exist.",
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => {
-            "Raise max.message.bytes of the topic, or send smaller records."
+            "Send smaller records, or raise the limit: `ottla config alter topic NAME --set \
+             max.message.bytes=BYTES`."
+        }
+        ErrorCode::CoordinatorNotAvailable => {
+            "Groups need the topic __consumer_offsets with a leader. If there are fewer brokers \
+             than offsets.topic.replication.factor (3 by default), it cannot be made; `ottla \
+             doctor` tells."
+        }
+        ErrorCode::LeaderNotAvailable => {
+            "No broker with a replica in sync is running; `ottla topic describe` shows where the \
+             replicas are."
+        }
+        ErrorCode::RequestTimedOut => {
+            "The brokers are slow or a replica is down; `ottla doctor` tells, and --timeout waits \
+             longer."
+        }
+        ErrorCode::KafkaStorageError => {
+            "A log directory is full or its disk failed; `ottla cluster log-dirs` shows which."
         }
         ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
             "Fewer replicas are in sync than min.insync.replicas asks for; `ottla topic describe` \

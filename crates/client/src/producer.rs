@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin::millis;
-use crate::client::{Client, PAUSE_MAX, PAUSE_MIN};
+use crate::client::{Client, PAUSE_MAX, PAUSE_MIN, partitions_there_are};
 use crate::error::{ClientError, Refusal};
 use crate::partitioner::{Sticky, partition_for_key};
 
@@ -205,7 +205,7 @@ impl Producer {
             (Some(index), _) => Err(Refusal {
                 what: format!("{topic}-{index}"),
                 code: ErrorCode::UnknownTopicOrPartition,
-                message: Some(format!("topic {topic} has {count} partitions")),
+                message: Some(partitions_there_are(topic, known.partitions.len())),
             }
             .into()),
             (None, Some(key)) => Ok(partition_for_key(key, count)),

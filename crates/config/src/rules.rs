@@ -30,7 +30,10 @@ pub(crate) fn check(config: &BrokerConfig, r: &mut Reader<'_>) {
 
 fn identity(r: &mut Reader<'_>) {
     let same = r.number("node.id") == r.number("broker.id");
-    r.require(same, || "You must set `node.id` to the same value as `broker.id`.".to_owned());
+    // That node.id is missing has been said.
+    r.require(same || !r.is_set("node.id"), || {
+        "You must set `node.id` to the same value as `broker.id`.".to_owned()
+    });
 }
 
 fn logs(r: &mut Reader<'_>) {

@@ -51,7 +51,7 @@ impl ListenerOptions {
 #[non_exhaustive]
 pub enum BindError {
     /// The host has no address.
-    #[error("listener {listener}: host {host:?} cannot be resolved; correct it in `listeners`")]
+    #[error("listener {listener}: host {host:?} cannot be resolved")]
     Unresolved {
         /// Name of the listener.
         listener: String,
@@ -62,14 +62,12 @@ pub enum BindError {
         source: io::Error,
     },
     /// The address cannot be listened on.
-    #[error("listener {listener}: cannot listen on {address}: {hint}")]
+    #[error("listener {listener}: cannot listen on {address}")]
     Refused {
         /// Name of the listener.
         listener: String,
         /// The address.
         address: SocketAddr,
-        /// What is the matter and what to do.
-        hint: &'static str,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -101,12 +99,7 @@ impl BoundListener {
             Ok((socket, address)) => {
                 Ok(Self { name: Arc::from(options.name.as_str()), socket, address, options })
             }
-            Err(source) => Err(BindError::Refused {
-                listener: options.name,
-                address,
-                hint: hint(&source),
-                source,
-            }),
+            Err(source) => Err(BindError::Refused { listener: options.name, address, source }),
         }
     }
 
@@ -179,22 +172,6 @@ pub(crate) fn tune(stream: &TcpStream, options: &ListenerOptions) -> io::Result<
     match options.send_buffer {
         Some(bytes) => socket.set_send_buffer_size(bytes),
         None => Ok(()),
-    }
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is taken; stop the other process (`ss -ltnp` names it) or change `listeners`"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "no interface of this machine has that address; use 0.0.0.0 or one of its own in \
-             `listeners`, and put the address that clients use into `advertised.listeners`"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege; choose a higher one in `listeners`"
-        }
-        _ => "the system refused",
     }
 }
 

@@ -7,7 +7,7 @@
 
 mod logging;
 mod node;
-mod settings;
+mod refusal;
 mod storage;
 
 use std::process::ExitCode;

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ottla_broker::{Node, StartError, StartOptions};
-use ottla_cli::{DevArgs, DevFormat, Exit, Failure, ServerArgs};
+use ottla_broker::{Node, StartOptions};
+use ottla_cli::{DevArgs, DevFormat, Exit, Failure, ServerArgs, read_settings};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{logging, settings};
+use crate::logging;
+use crate::refusal::{Ports, not_started};
 
 /// How long a shutdown may take before connections are cut.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// With fewer open files than this a node does not get far.
+const FILES_FEW: u64 = 4096;
 
 /// Signals that come together are one wish.
 const ECHO: Duration = Duration::from_millis(200);
@@ -19,7 +23,7 @@ const ECHO: Duration = Duration::from_millis(200);
 pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     let levels = logging::start(args.log_format, "info");
     let mut stop = Stop::new()?;
-    let loaded = settings::read(args.file.as_deref(), &args.overrides, args.strict)?;
+    let loaded = read_settings(args.file.as_deref(), &args.overrides, args.strict)?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
@@ -27,7 +31,9 @@ pub(crate) async fn server(args: ServerArgs) -> Result<Exit, Failure> {
     // Without a file it is somebody's first node; a configured one is formatted on purpose.
     options.format = args.file.is_none();
     options.log_levels = Some(levels);
-    let Some(node) = start(options, &mut stop).await? else { return Ok(Exit::Interrupted) };
+    let Some(node) = start(options, Ports::Configured, &mut stop).await? else {
+        return Ok(Exit::Interrupted);
+    };
     for (name, address) in node.addresses() {
         tracing::info!("listening on {address} ({name})");
     }
@@ -54,12 +60,14 @@ pub(crate) async fn dev(args: DevArgs) -> Result<Exit, Failure> {
         "group.initial.rebalance.delay.ms=0".to_owned(),
     ];
     overrides.extend(args.overrides);
-    let loaded = settings::read(None, &overrides, false)?;
+    let loaded = read_settings(None, &overrides, false)?;
     let mut options = StartOptions::new(loaded);
     options.format = true;
     options.http_optional = true;
     options.log_levels = Some(levels);
-    let Some(node) = start(options, &mut stop).await? else { return Ok(Exit::Interrupted) };
+    let Some(node) = start(options, Ports::Argument, &mut stop).await? else {
+        return Ok(Exit::Interrupted);
+    };
     tokio::select! {
         biased;
         () = stop.first() => return Ok(finish(node, stop).await),
@@ -82,7 +90,19 @@ fn given_up(reason: &str) -> Failure {
 
 /// Starts a node. A signal meanwhile is kept, and the node that stands then stops cleanly; a second
 /// one does not wait for that: no node.
-async fn start(options: StartOptions, stop: &mut Stop) -> Result<Option<Node>, Failure> {
+async fn start(
+    options: StartOptions,
+    ports: Ports,
+    stop: &mut Stop,
+) -> Result<Option<Node>, Failure> {
+    match ottla_sys::raise_open_files_max() {
+        Ok(Some(max)) if max < FILES_FEW => tracing::warn!(
+            max,
+            "few files may be open; each partition needs some: raise the limit (ulimit -n)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),
+    }
     // On a thread of its own, because recovery of the logs does not yield.
     let mut starting = tokio::spawn(Node::start(options));
     let started = tokio::select! {
@@ -103,7 +123,7 @@ async fn start(options: StartOptions, stop: &mut Stop) -> Result<Option<Node>, F
         }
     };
     match started {
-        Ok(started) => started.map(Some).map_err(|error| failure(&error)),
+        Ok(started) => started.map(Some).map_err(|error| not_started(&error, ports)),
         Err(panicked) => Err(Failure::new(Exit::Failed, format!("the start failed: {panicked}"))),
     }
 }
@@ -147,20 +167,6 @@ async fn finish(node: Node, mut stop: Stop) -> Exit {
             tracing::warn!("stopped at once, the next start will recover");
             Exit::Interrupted
         }
-    }
-}
-
-fn failure(error: &StartError) -> Failure {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    match error {
-        StartError::Bind(_) | StartError::Http { .. } => Failure::new(Exit::Conflict, text),
-        StartError::Storage(error) => crate::storage::advise(error, text),
-        _ => Failure::new(Exit::Failed, text),
     }
 }
 
@@ -227,7 +233,10 @@ impl Data {
         }
         let name = format!("ottla-dev-{}", ottla_broker::storage::random_uuid());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path)?;
+        std::fs::create_dir_all(&path).map_err(|error| {
+            let text = format!("the folder {} cannot be made: {error}", path.display());
+            Failure::new(Exit::Failed, text).with_hint("--data DIR names another.")
+        })?;
         Ok(Self { path, temporary: true })
     }
 }

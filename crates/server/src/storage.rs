@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use ottla_broker::storage::{self, FirstVoters, FormatOptions, StorageError};
-use ottla_cli::{Exit, Failure, Render, StorageFormatArgs, StorageInfoArgs, Terminal, Text};
+use ottla_broker::storage::{self, FirstVoters, FormatOptions};
+use ottla_cli::{
+    Exit, Failure, Render, StorageFormatArgs, StorageInfoArgs, Terminal, Text, read_settings,
+};
 use ottla_config::BrokerConfig;
-use ottla_log::DirectoryError;
 use ottla_metadata::{Bootstrap, features::MetadataVersion};
 use ottla_types::{Uuid, WallTime};
 use serde::Serialize;
 
-use crate::settings;
+use crate::refusal::of_storage;
 
 /// Formats directories.
 pub(crate) fn format(args: &StorageFormatArgs, terminal: Terminal) -> Result<Exit, Failure> {
@@ -34,11 +35,11 @@ pub(crate) fn format(args: &StorageFormatArgs, terminal: Terminal) -> Result<Exi
     let version = bootstrap.metadata_version().name();
     let mut options = FormatOptions::new(args.cluster_id.clone(), voters, bootstrap);
     options.ignore_formatted = args.ignore_formatted;
-    let mut directories = storage::open_directories(&config).map_err(|e| refused(&e))?;
+    let mut directories = storage::open_directories(&config).map_err(|e| of_storage(&e))?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = WallTime::from_millis(0).plus(now.unwrap_or_default());
     let done =
-        storage::format(&config, &mut directories, &options, now).map_err(|e| refused(&e))?;
+        storage::format(&config, &mut directories, &options, now).map_err(|e| of_storage(&e))?;
     let formatted = done.iter().map(|path| path.display().to_string()).collect();
     terminal.print(&Formatted { formatted, metadata_version: version })?;
     Ok(Exit::Ok)
@@ -67,10 +68,11 @@ fn first_voters(args: &StorageFormatArgs, config: &BrokerConfig) -> Result<First
     if is_static {
         return Ok(FirstVoters::Static);
     }
-    Err(Failure::usage(
-        "controller.quorum.voters is not set on this controller: say who votes with --standalone, \
-         --initial-controllers or --no-initial-controllers",
-    ))
+    Err(Failure::usage("controller.quorum.voters is not set, and nothing says who votes")
+        .with_hint(
+            "--standalone makes this node the only controller, as in a cluster of one; \
+         --initial-controllers names several, and --no-initial-controllers leaves it to others.",
+        ))
 }
 
 /// Shows how directories are formatted.
@@ -99,35 +101,7 @@ pub(crate) fn info(args: &StorageInfoArgs, terminal: Terminal) -> Result<Exit, F
 }
 
 fn read(args: &StorageInfoArgs) -> Result<BrokerConfig, Failure> {
-    Ok(settings::read(Some(&args.config), &args.overrides, false)?.config)
-}
-
-fn refused(error: &StorageError) -> Failure {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    advise(error, format!("{error}{}", source.unwrap_or_default()))
-}
-
-/// The exit code of a failure of log directories, and what to do about it.
-pub(crate) fn advise(error: &StorageError, text: String) -> Failure {
-    let (exit, hint) = match error {
-        StorageError::Directory(DirectoryError::Locked(_)) => (
-            Exit::Conflict,
-            "Another node runs on this directory: stop it, or give this one other log.dirs.",
-        ),
-        StorageError::Formatted(_) => return Failure::new(Exit::Conflict, text),
-        StorageError::Foreign { .. } => (
-            Exit::Conflict,
-            "Correct the cluster id, node.id or log.dirs; if the directory's data is not needed, empty and format \
-             it.",
-        ),
-        StorageError::Directory(DirectoryError::Disk { .. }) | StorageError::Disk { .. } => (
-            Exit::Failed,
-            "Check that the directory exists on a mounted disk, is writable for this user and has \
-             room.",
-        ),
-        _ => return Failure::new(Exit::Failed, text),
-    };
-    Failure::new(exit, text).with_hint(hint)
+    Ok(read_settings(Some(&args.config), &args.overrides, false)?.config)
 }
 
 #[derive(Serialize)]

@@ -114,6 +114,7 @@ fn a_low_limit_on_open_files_is_found() {
     let ready = ready.unwrap();
     let bootstrap = ready["bootstrap"].as_str().unwrap();
     check("200 files", &["-b", bootstrap], 10, &["of 200\n", "ulimit -n"]);
+    assert!(process.output().contains("few files may be open"), "{}", process.output());
     // Killed at the end, it leaves its temporary folder.
     let data = ready["data"].as_str().unwrap().to_owned();
     drop(process);

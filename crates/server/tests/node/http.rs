@@ -88,7 +88,7 @@ fn a_taken_port_stops_a_server_and_not_a_throw_away_node() {
     let taken = format!("ottla.http.listener={}", holder.local_addr().unwrap());
     let node = formatted(NodeOptions::default()).unwrap();
     let ran = ottla(&["server", &properties(&node), "--override", &taken]).unwrap();
-    let says = ["ottla.http.listener", "choose another, or `none`"];
+    let says = ["ottla.http.listener", "set another port", "`none`"];
     check_failure("a taken port", &ran, 7, &says).unwrap();
 
     binary();

@@ -88,7 +88,7 @@ fn directories_that_are_not_ours() {
     std::fs::create_dir_all(&data).unwrap();
     std::fs::write(data.join("somebody"), "else's").unwrap();
     let ran = ottla(&["server", &file]).unwrap();
-    let says = ["is not formatted; run `ottla storage format` first"];
+    let says = ["is not formatted", "`ottla storage format "];
     check_failure("no format", &ran, 1, &says).unwrap();
 
     node.format(Kind::Ottla).unwrap();
