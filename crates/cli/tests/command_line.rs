@@ -1,43 +1,8 @@
-//! The command line as people and scripts see it: help, defaults, what is refused.
-//!
-//! The help is committed as text in `testdata/help.txt`; `UPDATE_EXPECT=1` writes it anew.
+//! The command line as people and scripts type it: defaults, what is refused.
 
 #![allow(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
 
-use clap::CommandFactory;
 use ottla_cli::{Cli, Local};
-
-#[test]
-fn help_is_what_is_committed() {
-    let mut all = String::new();
-    let mut root = Cli::command().term_width(100);
-    root.build();
-    write_help(&mut root, &mut all);
-    let all: String = all.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/help.txt");
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(path, &all).unwrap();
-    }
-    let committed = std::fs::read_to_string(path).unwrap();
-    assert!(committed == all, "help differs from {path}; UPDATE_EXPECT=1 writes it anew:\n{all}");
-}
-
-/// Every command once, without the options that all of them share.
-fn write_help(command: &mut clap::Command, all: &mut String) {
-    let shown = command.clone().mut_args(|arg| {
-        let shared =
-            ["brokers", "timeout", "output", "color", "no_header", "quiet", "help", "version"];
-        let hidden = arg.is_hide_set() || shared.contains(&arg.get_id().as_str());
-        arg.hide(hidden).hide_env_values(true)
-    });
-    all.push_str(&format!("{}\n", shown.clone().render_help()));
-    for sub in command.get_subcommands_mut() {
-        if sub.get_name() != "help" {
-            all.push_str("----\n");
-            write_help(sub, all);
-        }
-    }
-}
 
 fn parse(line: &str) -> Result<Cli, String> {
     Cli::from_arguments(std::iter::once("ottla").chain(line.split_whitespace()))
