@@ -1,16 +1,20 @@
-//! The README's first five minutes, taken from the README and typed into a shell.
+//! What documents tell a newcomer to type, taken from them and typed into a shell: the README's tour, and
+//! `docs/five-minutes.md` with what it says comes back.
 //!
-//! What a newcomer would see is in `readme/*.txt`; `UPDATE_EXPECT=1` writes it again. Words that differ from
-//! run to run (ids, times, free space) have names there. Only the ports are not those of the README.
+//! What the README's tour shows is in `readme/*.txt`; `UPDATE_EXPECT=1` writes it and the page again. Words that differ
+//! from run to run (ids, times, free space) have names there. Only the ports are not those of the documents.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ottla_conformance::{ensure_java, tool_class};
-use ottla_testkit::{Folder, Java, Kind, Node, NodeOptions, ottla_binary, run_bounded};
+use ottla_testkit::{
+    Folder, Java, Kind, Node, NodeOptions, Shell, answers_api_versions, free_port, note_skip,
+    ottla_binary, wait_until,
+};
 
 const README: &str = include_str!("../../../README.md");
 const TOUR: &str = "## The first five minutes";
@@ -27,25 +31,72 @@ struct Tour {
 #[test]
 fn the_tour_with_ottlas_commands() -> Result<()> {
     let tour = tour()?;
-    let mut shell = Shell::start()?;
-    shell.types(&tour.ottla)?;
-    shell.node.stop()?;
-    shell.types(tour.files.iter().copied().filter(|c| !is_kafkas(c)))?;
-    shell.agrees_with("ottla.txt")
+    let mut desk = Desk::beside_a_node()?;
+    let mut seen = desk.shows(&tour.ottla)?;
+    desk.stop_node()?;
+    seen += &desk.shows(tour.files.iter().copied().filter(|c| !is_kafkas(c)))?;
+    agrees_with(&seen, "tests/readme/ottla.txt")
 }
 
 #[test]
 fn the_tour_with_kafkas_tools() -> Result<()> {
     ensure_java!();
     let tour = tour()?;
-    let mut shell = Shell::start()?;
+    let mut desk = Desk::beside_a_node()?;
     // What they show was made before.
-    shell.types(&tour.ottla)?;
-    shell.seen.clear();
-    shell.types(&tour.kafka)?;
-    shell.node.stop()?;
-    shell.types(tour.files.iter().copied().filter(|c| is_kafkas(c)))?;
-    shell.agrees_with("kafka.txt")
+    desk.shows(&tour.ottla)?;
+    let mut seen = desk.shows(&tour.kafka)?;
+    desk.stop_node()?;
+    seen += &desk.shows(tour.files.iter().copied().filter(|c| is_kafkas(c)))?;
+    agrees_with(&seen, "tests/readme/kafka.txt")
+}
+
+#[test]
+fn the_page_of_five_minutes_is_what_a_newcomer_sees() -> Result<()> {
+    const PAGE: &str = "../../docs/five-minutes.md";
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE))?;
+    if let Err(why) = Command::new("curl").arg("--version").output() {
+        note_skip("the page of five minutes", "curl", &why.to_string());
+        return Ok(());
+    }
+    let mut desk = Desk::empty()?;
+    let mut seen = String::new();
+    let mut block = None;
+    let mut properties = String::new();
+    for line in page.lines() {
+        match (block, line.strip_prefix("```")) {
+            (None, Some(kind)) => block = Some(kind),
+            (Some(kind), Some(_)) => {
+                if kind == "properties" {
+                    std::fs::write(desk.place.join("server.properties"), desk.real(&properties))?;
+                }
+                block = None;
+            }
+            (Some("console"), None) => {
+                if let Some(command) = line.strip_prefix("$ ") {
+                    seen += &format!("{line}\n{}", desk.types(command)?);
+                }
+                continue;
+            }
+            (Some("properties"), None) => properties += &format!("{line}\n"),
+            (_, None) => {}
+        }
+        seen += &format!("{line}\n");
+    }
+    agrees_with(&seen, PAGE)
+}
+
+/// What was seen is what is committed; `UPDATE_EXPECT=1` makes it so.
+fn agrees_with(seen: &str, file: &str) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, seen)?;
+    }
+    let expected = std::fs::read_to_string(&path).context(
+        "UPDATE_EXPECT=1 cargo test -p ottla-conformance --test readme writes what is seen",
+    )?;
+    assert_eq!(seen, expected, "UPDATE_EXPECT=1 writes {file} again");
+    Ok(())
 }
 
 fn tour() -> Result<Tour> {
@@ -68,48 +119,132 @@ fn is_kafkas(command: &str) -> bool {
     command.contains("kafka-")
 }
 
-/// A shell beside a running node, with `ottla` and Kafka's scripts on its path.
-struct Shell {
-    node: Node,
+/// A shell in a folder, with `ottla` and Kafka's scripts on its path.
+struct Desk {
+    shell: Shell,
+    /// Where is typed.
+    place: PathBuf,
+    /// Ports as they are written, and those that are meant here.
+    ports: Vec<(u16, u16)>,
     programs: Folder,
-    seen: String,
+    node: Option<Node>,
+    _folder: Option<Folder>,
 }
 
-impl Shell {
-    fn start() -> Result<Self> {
+impl Desk {
+    /// In the folder of a node that runs.
+    fn beside_a_node() -> Result<Self> {
         let node = Node::start(Kind::Ottla, NodeOptions::default())?;
-        let programs = Folder::new("programs")?;
-        std::os::unix::fs::symlink(ottla_binary()?, programs.path().join("ottla"))?;
-        Ok(Self { node, programs, seen: String::new() })
+        let port = node.bootstrap().rsplit(':').next().context("port")?.parse()?;
+        let mut desk = Self::start(node.folder().to_owned(), vec![(9092, port)])?;
+        desk.node = Some(node);
+        Ok(desk)
     }
 
-    /// Executes commands, which must succeed, and notes what a person would see.
-    fn types(&mut self, commands: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+    /// In an empty folder, with nothing that runs.
+    fn empty() -> Result<Self> {
+        let folder = Folder::new("desk")?;
+        let ports = [9092, 9093, 9404].map(|port| free_port().map(|real| (port, real)));
+        let ports = ports.into_iter().collect::<Result<_>>()?;
+        let mut desk = Self::start(folder.path().to_owned(), ports)?;
+        desk._folder = Some(folder);
+        Ok(desk)
+    }
+
+    fn start(place: PathBuf, ports: Vec<(u16, u16)>) -> Result<Self> {
+        let programs = Folder::new("programs")?;
+        std::os::unix::fs::symlink(ottla_binary()?, programs.path().join("ottla"))?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut sh = Command::new("sh");
+        sh.current_dir(&place).env("PATH", format!("{}:{path}", programs.path().display()));
+        let mut desk =
+            Self { shell: Shell::start(sh)?, place, ports, programs, node: None, _folder: None };
+        // What is the default where nothing else uses the ports.
+        for (variable, value) in [
+            ("OTTLA_BROKERS", "localhost:9092"),
+            ("KAFKA_LISTENERS", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
+            ("KAFKA_OTTLA_HTTP_LISTENER", "127.0.0.1:9404"),
+        ] {
+            let export = format!("export {variable}={}", desk.real(value));
+            desk.shell.types(&export, LIMIT)?;
+        }
+        Ok(desk)
+    }
+
+    fn stop_node(&mut self) -> Result<()> {
+        self.node.as_mut().context("a node")?.stop()?;
+        Ok(())
+    }
+
+    /// Types commands, and answers what a person would see of them.
+    fn shows(&mut self, commands: impl IntoIterator<Item = impl AsRef<str>>) -> Result<String> {
+        let mut seen = String::new();
         for command in commands {
             let command = command.as_ref();
-            for word in command.split_whitespace().filter(|w| w.ends_with(".sh")) {
-                self.provide(word)?;
-            }
-            let path = std::env::var("PATH").unwrap_or_default();
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &command.replace("localhost:9092", self.node.bootstrap())]);
-            shell.current_dir(self.node.folder());
-            shell.env("PATH", format!("{}:{path}", self.programs.path().display()));
-            shell.env("OTTLA_BROKERS", self.node.bootstrap());
-            let ran = run_bounded(&mut shell, "", LIMIT)?;
-            ensure!(
-                ran.code == Some(0),
-                "{command}\nended with {:?}\n{}{}\n{}",
-                ran.code,
-                ran.stdout,
-                ran.stderr,
-                self.node.tail()
-            );
-            // Kafka's tools log to stderr.
-            let complaints = if is_kafkas(command) { "" } else { &ran.stderr };
-            self.note(command, &format!("{}{complaints}", ran.stdout));
+            seen += &format!("$ {command}\n{}\n", self.types(command)?);
+        }
+        Ok(seen)
+    }
+
+    /// Types a command, which must succeed, and answers what a person would see.
+    fn types(&mut self, command: &str) -> Result<String> {
+        for word in command.split_whitespace().filter(|w| w.ends_with(".sh")) {
+            self.provide(word)?;
+        }
+        let mut line = self.real(command);
+        if command.contains("--config") {
+            // Where the ports are the usual ones nobody sets it, and the configuration says.
+            line = line.replace("ottla doctor", "env -u OTTLA_BROKERS ottla doctor");
+        }
+        let ran = self.shell.types(&line, LIMIT)?;
+        ensure!(
+            ran.code == Some(0),
+            "{command}\nended with {:?}\n{}{}\n{}",
+            ran.code,
+            ran.stdout,
+            ran.stderr,
+            self.node.as_ref().map(Node::tail).unwrap_or_default()
+        );
+        self.gives_time(command)?;
+        // Kafka's tools log to stderr.
+        let complaints = if is_kafkas(command) { "" } else { &ran.stderr };
+        let output = self.written(&format!("{}{complaints}", ran.stdout));
+        let mut lines: Vec<String> = output.lines().map(steady).collect();
+        if command.contains("consume") && !command.contains("consumer-groups") {
+            // Which partition comes first is nobody's promise.
+            lines.sort();
+        }
+        Ok(lines.iter().map(|line| format!("{}\n", line.trim_end())).collect())
+    }
+
+    /// A person is slower than a program that starts or ends.
+    fn gives_time(&mut self, command: &str) -> Result<()> {
+        if command.ends_with('&') {
+            let port = self.ports.first().context("port")?.1;
+            let answers = || answers_api_versions(&format!("127.0.0.1:{port}"), LIMIT);
+            wait_until("the node to answer", LIMIT, answers)?;
+        }
+        if let Some(how) = command.strip_prefix("kill ") {
+            let ended = self.shell.types("wait $!", LIMIT)?;
+            let expected = if how.starts_with("-9") { 137 } else { 0 };
+            ensure!(ended.code == Some(expected), "{command}: it ended with {:?}", ended.code);
         }
         Ok(())
+    }
+
+    /// A text with the ports that are meant here.
+    fn real(&self, text: &str) -> String {
+        self.ports.iter().fold(text.to_owned(), |text, (written, real)| {
+            text.replace(&format!(":{written}"), &format!(":{real}"))
+        })
+    }
+
+    /// A text as documents have it.
+    fn written(&self, text: &str) -> String {
+        let text = self.ports.iter().fold(text.to_owned(), |text, (written, real)| {
+            text.replace(&format!(":{real}"), &format!(":{written}"))
+        });
+        text.replace(&self.place.display().to_string(), "FOLDER")
     }
 
     /// One of Kafka's scripts: its main class on the jars that are there.
@@ -121,36 +256,6 @@ impl Shell {
         let path = self.programs.path().join(script);
         std::fs::write(&path, text)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
-        Ok(())
-    }
-
-    fn note(&mut self, command: &str, output: &str) {
-        let output = output
-            .replace(self.node.bootstrap(), "localhost:9092")
-            .replace(&self.node.folder().display().to_string(), "FOLDER");
-        let mut lines: Vec<String> = output.lines().map(steady).collect();
-        if command.contains("consume") && !command.contains("consumer-groups") {
-            // Which partition comes first is nobody's promise.
-            lines.sort();
-        }
-        self.seen.push_str(&format!("$ {command}\n"));
-        for line in lines {
-            self.seen.push_str(line.trim_end());
-            self.seen.push('\n');
-        }
-        self.seen.push('\n');
-    }
-
-    fn agrees_with(&self, file: &str) -> Result<()> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readme").join(file);
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::create_dir_all(path.parent().context("folder")?)?;
-            std::fs::write(&path, &self.seen)?;
-        }
-        let expected = std::fs::read_to_string(&path).context(
-            "UPDATE_EXPECT=1 cargo test -p ottla-conformance --test readme writes what is seen",
-        )?;
-        assert_eq!(self.seen, expected, "UPDATE_EXPECT=1 writes it again");
         Ok(())
     }
 }
