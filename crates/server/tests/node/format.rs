@@ -53,7 +53,13 @@ fn a_static_voter_is_formatted_once_and_told_so() {
         let arguments = [vec!["storage", "format", "-c", &file, "-t", other], more].concat();
         let refused = ottla(&arguments).unwrap();
         let says = format!("{data} belongs to cluster {CLUSTER}, not {other}");
-        check_failure("another cluster", &refused, 7, &[&says, "Correct the cluster id"]).unwrap();
+        check_failure(
+            "another cluster",
+            &refused,
+            7,
+            &[&says, "Give the cluster id that the directory has"],
+        )
+        .unwrap();
     }
     let info = json(&["storage", "info", "-c", &file]).unwrap();
     assert_eq!(info["directories"][0]["cluster_id"], CLUSTER, "{info}");
