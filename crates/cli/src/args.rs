@@ -131,6 +131,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Metadata(MetadataCommand),
     /// Checks whether clients can use the cluster from here, and says what to do if not
+    ///
+    /// It looks at what answers at the address, the addresses that brokers advertise, partitions,
+    /// internal topics, the metadata quorum, clocks, disks and, on the broker's machine, its limit
+    /// on open files; with --config also at a node of this machine: configuration, directories,
+    /// ports. It changes nothing. The clock that it compares is that of the quorum's leader; it
+    /// does not ask whether NTP runs.
     Doctor(DoctorArgs),
     /// Prints the version
     Version,

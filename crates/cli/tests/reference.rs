@@ -51,7 +51,7 @@ fn page() -> String {
 
 fn describe(command: &Command, level: &str, page: &mut String) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
-    write!(page, "\n{level} {name}\n\n{}.\n", long_about(command)).unwrap();
+    write!(page, "\n{level} {name}\n\n{}\n", long_about(command)).unwrap();
     if command.has_subcommands() {
         shown(command).for_each(|sub| describe(sub, &format!("{level}#"), page));
         return;
@@ -79,9 +79,12 @@ fn about(command: &Command) -> String {
     cell(&command.get_about().map(ToString::to_string).unwrap_or_default())
 }
 
+/// All that is said of a command, each paragraph a sentence at least.
 fn long_about(command: &Command) -> String {
     let text = command.get_long_about().or_else(|| command.get_about());
-    text.map(ToString::to_string).unwrap_or_default().trim_end_matches('.').to_owned()
+    let text = text.map(ToString::to_string).unwrap_or_default();
+    let paragraphs = text.split("\n\n").map(|text| format!("{}.", text.trim_end_matches('.')));
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 fn arguments<'a>(all: impl Iterator<Item = &'a Arg>) -> String {

@@ -95,12 +95,13 @@ fn directory(path: &str, node: &LocalNode, report: &mut Report) -> Option<String
         return None;
     }
     if !ottla_sys::is_writable(folder) {
+        // The node may run as somebody else; whether it does well is asked elsewhere.
         report.advise(
             CHECK,
-            Verdict::Failed,
+            Verdict::Warning,
             format!("{path} is not writable for this user"),
-            "Run the doctor as the user that the node runs as; if that is this one, give it the \
-             directory (chown), or set log.dirs to one that it may write.",
+            "If the node shall run as this user, give it the directory (chown), or set log.dirs \
+             to one that it may write; else run the doctor as the node's user.",
         );
     }
     match ottla_sys::disk_space(folder) {
