@@ -46,7 +46,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ),
     ("rand", &[], "randomness comes in as an argument, drawn by the shell with rustix's getrandom"),
     ("memmap2", &["sys"], "mapped files are `sys`'s only"),
-    ("libc", &[], "use rustix, in `sys` or a shell"),
+    ("libc", &["sys"], "use rustix, in `sys` or a shell; libc for what rustix has not"),
     ("openssl", &[], "TLS is rustls with ring"),
 ];
 

@@ -27,15 +27,17 @@ pub(crate) fn apply(shared: &Arc<Shared>, delta: &ImageDelta, image: &ClusterIma
     };
     if delta.configs.iter().any(is_broker) {
         apply_broker(shared, image);
+        let mut configs = PartitionConfigs::default();
         for partition in shared.partitions.all() {
-            partition.set_config(partition_config(shared, image, partition.topic()));
+            partition.set_config(configs.of(shared, image, partition.topic()));
         }
         return;
     }
     for resource in delta.configs.iter().filter(|resource| resource.kind == ConfigKind::Topic) {
         let Some(topic) = shared.partitions.find(None, &resource.name) else { continue };
+        let mut configs = PartitionConfigs::default();
         for partition in topic.partitions() {
-            partition.set_config(partition_config(shared, image, partition.topic()));
+            partition.set_config(configs.of(shared, image, partition.topic()));
         }
     }
 }
@@ -66,12 +68,34 @@ fn apply_broker(shared: &Shared, image: &ClusterImage) {
     }
 }
 
-/// What a partition of this topic runs with.
-pub(crate) fn partition_config(
-    shared: &Shared,
-    image: &ClusterImage,
-    topic: &TopicName,
-) -> PartitionConfig {
+/// What partitions run with; those of a topic share it.
+#[derive(Debug, Default)]
+pub(crate) struct PartitionConfigs {
+    last: Option<(TopicName, Arc<PartitionConfig>)>,
+}
+
+impl PartitionConfigs {
+    /// What a partition of this topic runs with.
+    pub(crate) fn of(
+        &mut self,
+        shared: &Shared,
+        image: &ClusterImage,
+        topic: &TopicName,
+    ) -> Arc<PartitionConfig> {
+        // A jitter is drawn for each partition, so that they do not roll at the same time.
+        let shared_by = |(name, config): &&(TopicName, Arc<PartitionConfig>)| {
+            name == topic && config.log.segment_jitter.is_zero()
+        };
+        if let Some((_, config)) = self.last.as_ref().filter(shared_by) {
+            return config.clone();
+        }
+        let config = Arc::new(partition_config(shared, image, topic));
+        self.last = Some((topic.clone(), config.clone()));
+        config
+    }
+}
+
+fn partition_config(shared: &Shared, image: &ClusterImage, topic: &TopicName) -> PartitionConfig {
     let overrides = image.config(&ConfigResource::topic(topic.as_str())).cloned();
     let (config, left_out) = shared.layers.load().topic_config(&overrides.unwrap_or_default());
     for error in left_out {

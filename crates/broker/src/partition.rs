@@ -205,6 +205,16 @@ struct State {
     full: bool,
     /// When the flusher was last seen to have nothing to do here.
     clean_at: MonoTime,
+    files: Files,
+}
+
+/// Whether the log keeps a file open, as its directory counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    Closed,
+    /// Nothing was appended since somebody looked.
+    Idle,
+    Used,
 }
 
 impl Partition {
@@ -213,7 +223,7 @@ impl Partition {
     pub(crate) fn new(
         log: FsLog,
         directory: Arc<Directory>,
-        config: PartitionConfig,
+        config: Arc<PartitionConfig>,
         role: Role,
     ) -> Self {
         let high_watermark = config.committed(&log);
@@ -222,7 +232,7 @@ impl Partition {
             topic_id: log.topic_id().unwrap_or_default(),
             directory: ArcSwap::new(directory),
             flush_queued: AtomicBool::new(false),
-            config: ArcSwap::from_pointee(config),
+            config: ArcSwap::new(config),
             high_watermark: AtomicU64::new(high_watermark.0),
             state: Mutex::new(State {
                 log: Some(log),
@@ -233,6 +243,7 @@ impl Partition {
                 moves: 0,
                 full: false,
                 clean_at: MonoTime::ZERO,
+                files: Files::Closed,
             }),
         }
     }
@@ -356,7 +367,11 @@ impl Partition {
             self.raise_high_watermark(&mut state, committed);
         }
         let awaited = awaited || state.waiting.anybody();
+        let opened = fresh && std::mem::replace(&mut state.files, Files::Used) == Files::Closed;
         drop(state);
+        if opened {
+            self.directory.load().open_files().add(self);
+        }
         if fresh && flush {
             self.request_flush();
             if awaited {

@@ -28,6 +28,7 @@ mod directory;
 mod failures;
 mod follow;
 mod moves;
+mod open_files;
 mod upkeep;
 
 pub(crate) use assignments::Assignment;
@@ -110,6 +111,8 @@ pub(crate) struct Replicas {
     pub(crate) beat_soon: Notify,
     /// How many failed directories have been dealt with.
     handled: Mutex<Vec<bool>>,
+    /// Much metadata was taken in, which leaves much memory free.
+    metadata_loaded: AtomicBool,
 }
 
 impl Replicas {
@@ -124,10 +127,11 @@ impl Replicas {
     /// A checkpoint is malformed, or the system starts no thread.
     pub(crate) fn open(dirs: Vec<Found>, cordoned: &[String]) -> Result<Self, DirectoryError> {
         let alarm = Arc::new(Notify::new());
+        let most_open = most_open(dirs.len());
         let mut opened = Vec::new();
         for (place, (path, found)) in dirs.into_iter().enumerate() {
             let is_cordoned = cordoned.contains(&path);
-            opened.push(DataDir::new(place, path, found, alarm.clone(), is_cordoned)?);
+            opened.push(DataDir::new(place, path, found, (alarm.clone(), most_open), is_cordoned)?);
         }
         let handled = Mutex::new(opened.iter().map(|dir| dir.handle.is_failed()).collect());
         Ok(Self {
@@ -139,6 +143,7 @@ impl Replicas {
             alarm,
             beat_soon: Notify::new(),
             handled,
+            metadata_loaded: AtomicBool::new(false),
         })
     }
 
@@ -253,11 +258,11 @@ impl DataDir {
         place: usize,
         path: String,
         found: Result<OpenedDirectory, io::Error>,
-        alarm: Arc<Notify>,
+        (alarm, most_open): (Arc<Notify>, usize),
         cordoned: bool,
     ) -> Result<Self, DirectoryError> {
         let thread = |source| DirectoryError::Disk { path: PathBuf::from(&path), source };
-        let handle = Directory::start(place, path.clone(), alarm).map_err(thread)?;
+        let handle = Directory::start(place, path.clone(), alarm, most_open).map_err(thread)?;
         let read =
             found.map_err(|source| DirectoryError::Disk { path: path.clone().into(), source });
         let read = read.and_then(|opened| {
@@ -300,6 +305,16 @@ impl DataDir {
         self.cordoned.load(Ordering::Acquire)
     }
 }
+
+/// How many partitions of each of so many directories may keep a file open. The other half of what
+/// the system allows is for connections, and for files that are read.
+fn most_open(dirs: usize) -> usize {
+    let all = ottla_sys::open_files_max().map_or(MOST_OPEN, |limit| limit.min(MOST_OPEN));
+    usize::try_from(all / 2).unwrap_or(usize::MAX) / dirs.max(1)
+}
+
+/// More open files than this gain nothing: opening one again costs microseconds.
+const MOST_OPEN: u64 = 20_000;
 
 fn read_left(log: &LogDirectory<FsStorage>, clean: bool) -> Result<Left, DirectoryError> {
     let mut left = Left {

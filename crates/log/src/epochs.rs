@@ -17,7 +17,17 @@ pub struct EpochEnd {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LeaderEpochs {
     entries: Vec<(LeaderEpoch, Offset)>,
-    changed: bool,
+    changed: Changed,
+}
+
+/// How the file differs from the entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Changed {
+    #[default]
+    No,
+    /// It lacks entries, all of which begin here or later.
+    From(Offset),
+    Yes,
 }
 
 impl LeaderEpochs {
@@ -33,7 +43,7 @@ impl LeaderEpochs {
             let (epoch, start) = entry.ok_or_else(|| format!("malformed line {line:?}"))?;
             epochs.assign(epoch, start);
         }
-        epochs.changed = false;
+        epochs.changed = Changed::No;
         Ok(epochs)
     }
 
@@ -53,8 +63,12 @@ impl LeaderEpochs {
             return;
         }
         self.truncate_from_end(start);
+        // Most partitions have one epoch, and there are many partitions.
+        self.entries.reserve_exact(1);
         self.entries.push((epoch, start));
-        self.changed = true;
+        if self.changed == Changed::No {
+            self.changed = Changed::From(start);
+        }
         assert!(
             self.entries.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0 && a.1 < b.1)),
             "epochs and their offsets ascend"
@@ -87,7 +101,10 @@ impl LeaderEpochs {
     /// Forgets epochs that begin at or behind `end`.
     pub(crate) fn truncate_from_end(&mut self, end: Offset) {
         let keep = self.entries.partition_point(|entry| entry.1 < end);
-        self.changed |= keep < self.entries.len();
+        let unwritten = matches!(self.changed, Changed::From(start) if self.entries.get(keep).is_some_and(|entry| start <= entry.1));
+        if keep < self.entries.len() && !unwritten {
+            self.changed = Changed::Yes;
+        }
         self.entries.truncate(keep);
     }
 
@@ -95,30 +112,44 @@ impl LeaderEpochs {
     pub(crate) fn truncate_from_start(&mut self, start: Offset) {
         let after = self.entries.partition_point(|entry| entry.1 <= start);
         let Some(at) = after.checked_sub(1) else { return };
-        self.changed |= at > 0;
+        if at > 0 {
+            self.changed = Changed::Yes;
+        }
         self.entries.drain(..at);
         if let Some(first) = self.entries.first_mut()
             && first.1 != start
         {
             first.1 = start;
-            self.changed = true;
+            self.changed = Changed::Yes;
         }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.changed |= !self.entries.is_empty();
+        if !self.entries.is_empty() {
+            self.changed = Changed::Yes;
+        }
         self.entries.clear();
     }
 
     /// Whether the file is not what [`LeaderEpochs::render`] says.
     pub(crate) fn is_changed(&self) -> bool {
-        self.changed
+        self.changed != Changed::No
+    }
+
+    /// Whether the file is wrong about records before `end`. An epoch without records is written
+    /// with its first one: a leader that starts again has a later one anyway.
+    pub(crate) fn is_changed_before(&self, end: Offset) -> bool {
+        match self.changed {
+            Changed::No => false,
+            Changed::From(start) => start < end,
+            Changed::Yes => true,
+        }
     }
 
     /// Notes that the file is being, or must be, written.
     pub(crate) fn set_changed(&mut self, changed: bool) {
-        self.changed = changed;
+        self.changed = if changed { Changed::Yes } else { Changed::No };
     }
 }
 
@@ -159,7 +190,7 @@ mod tests {
     fn contradictions_go_and_repeats_do_nothing() {
         let mut log = epochs(&[(1, 0), (2, 10), (3, 20)]);
         log.assign(LeaderEpoch(3), Offset(25));
-        assert_eq!(log, epochs(&[(1, 0), (2, 10), (3, 20)]));
+        assert_eq!(log.entries, epochs(&[(1, 0), (2, 10), (3, 20)]).entries);
         log.assign(LeaderEpoch(4), Offset(10));
         assert_eq!(log.render(), "0\n2\n1 0\n4 10\n");
         assert_eq!(log.epoch_at(Offset(9)), Some(LeaderEpoch(1)));
@@ -176,11 +207,23 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_without_records_needs_no_file() {
+        let mut log = epochs(&[(1, 0), (2, 10)]);
+        log.set_changed(false);
+        assert!(!log.is_changed());
+        log.assign(LeaderEpoch(3), Offset(20));
+        log.assign(LeaderEpoch(4), Offset(20));
+        assert!(log.is_changed() && !log.is_changed_before(Offset(20)));
+        assert!(log.is_changed_before(Offset(21)));
+        log.truncate_from_end(Offset(10));
+        assert!(log.is_changed_before(Offset(0)), "the file has an epoch that is gone");
+    }
+
+    #[test]
     fn the_file_comes_back() {
         let log = epochs(&[(1, 0), (7, 100)]);
-        let mut read = LeaderEpochs::parse(&log.render()).unwrap();
-        read.set_changed(true);
-        assert_eq!(read, log);
+        let read = LeaderEpochs::parse(&log.render()).unwrap();
+        assert_eq!(read.entries, log.entries);
         for bad in ["1\n0\n", "0\n2\n1 0\n", "0\n1\nx 0\n", "0\n1\n1 -1\n"] {
             assert!(LeaderEpochs::parse(bad).is_err(), "{bad:?}");
         }

@@ -95,14 +95,14 @@ pub(crate) struct SparseIndex<E> {
 enum State<E> {
     /// Only its number of entries is known.
     Disk { count: u64 },
-    /// All entries, of which the first `persisted` are in the file.
-    Memory { entries: Vec<E>, persisted: usize },
+    /// All entries, of which the file holds the first `persisted`; `None` if there is no such file.
+    Memory { entries: Vec<E>, persisted: Option<usize> },
 }
 
 impl<E: Entry> SparseIndex<E> {
     /// An index with no entries and no file.
     pub(crate) fn empty(base: Offset, suffix: &'static str) -> Self {
-        let state = State::Memory { entries: Vec::new(), persisted: 0 };
+        let state = State::Memory { entries: Vec::new(), persisted: None };
         Self { base, suffix, state }
     }
 
@@ -125,7 +125,8 @@ impl<E: Entry> SparseIndex<E> {
 
     /// Whether entries are in memory that the file lacks.
     pub(crate) fn is_dirty(&self) -> bool {
-        matches!(&self.state, State::Memory { entries, persisted } if *persisted < entries.len())
+        matches!(&self.state, State::Memory { entries, persisted }
+            if persisted.unwrap_or(0) < entries.len())
     }
 
     /// Reads all entries into memory, so that more can be added.
@@ -140,7 +141,7 @@ impl<E: Entry> SparseIndex<E> {
                 }
                 entries.push(entry);
             }
-            let persisted = entries.len();
+            let persisted = Some(entries.len());
             self.state = State::Memory { entries, persisted };
         }
         Ok(())
@@ -163,7 +164,7 @@ impl<E: Entry> SparseIndex<E> {
         };
         entries.truncate(entries.partition_point(keep));
         // The file is written anew: its length must shrink too.
-        *persisted = 0;
+        *persisted = None;
     }
 
     /// The last entry for which `holds` is true; it must be true for all entries before that.
@@ -223,15 +224,17 @@ impl<E: Entry> SparseIndex<E> {
         let path = self.path(dir);
         let State::Memory { entries, persisted } = &mut self.state else { return Ok(()) };
         let file = match *persisted {
-            0 => storage.create(&path)?,
-            _ => storage.open(&path)?,
+            Some(known) if known == entries.len() => return Ok(()),
+            None | Some(0) => storage.create(&path)?,
+            Some(_) => storage.open(&path)?,
         };
+        let known = persisted.unwrap_or(0);
         let mut bytes = Vec::new();
-        for entry in entries.iter().skip(*persisted) {
+        for entry in entries.iter().skip(known) {
             entry.encode(self.base, &mut bytes);
         }
-        file.write_at(&[&bytes], (*persisted * E::LEN) as u64)?;
-        *persisted = entries.len();
+        file.write_at(&[&bytes], (known * E::LEN) as u64)?;
+        *persisted = Some(entries.len());
         Ok(())
     }
 

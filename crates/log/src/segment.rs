@@ -53,20 +53,19 @@ pub(crate) struct Segment<F> {
 }
 
 impl<F: StorageFile> Segment<F> {
-    /// Creates the files of an empty segment. Their names are durable once the directory is
-    /// synced.
+    /// Creates the files of an empty segment, and keeps none open. Their names are durable once
+    /// the directory is synced.
     pub(crate) fn create<S: Storage<File = F>>(
         home: &Home<S>,
         base: Offset,
         now: WallTime,
     ) -> io::Result<Self> {
-        let file = home.storage.create(&home.dir.join(file_name(base, LOG_SUFFIX)))?;
-        let file = Arc::new(file);
+        home.storage.create(&home.dir.join(file_name(base, LOG_SUFFIX)))?;
         let mut segment = Self {
             base,
             size: 0,
-            lent: Arc::downgrade(&file),
-            kept: Some(file),
+            lent: Weak::new(),
+            kept: None,
             index: SparseIndex::empty(base, INDEX_SUFFIX),
             time_index: SparseIndex::empty(base, TIME_INDEX_SUFFIX),
             since_index: 0,
@@ -74,7 +73,8 @@ impl<F: StorageFile> Segment<F> {
             first_timestamp: Some(None),
             created: now,
             modified: now,
-            unsynced: true,
+            // The name is the directory's, which is synced with it.
+            unsynced: false,
         };
         segment.persist_indexes(home)?;
         Ok(segment)
@@ -112,6 +112,11 @@ impl<F: StorageFile> Segment<F> {
         self.size
     }
 
+    /// Whether it holds no batch, and its indexes no entry.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.size == 0 && self.index.len() == 0 && self.time_index.len() == 0
+    }
+
     pub(crate) fn is_unsynced(&self) -> bool {
         self.unsynced
     }
@@ -136,6 +141,11 @@ impl<F: StorageFile> Segment<F> {
         let file = self.file(home)?;
         self.kept = Some(Arc::clone(&file));
         Ok(file)
+    }
+
+    /// Whether the file is kept open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// Lets go of the file and of what the indexes hold in memory.

@@ -104,7 +104,7 @@ impl Run {
                 self.model.start = self.log.log_start_offset().0;
             }
             Op::Release => {
-                self.log.release_idle().expect("releases");
+                self.log.release().expect("releases");
             }
             Op::ReopenClean => {
                 self.log.close().expect("closes");

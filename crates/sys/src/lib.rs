@@ -1,21 +1,25 @@
 //! What Ottla needs from Linux and the standard library does not offer, as safe functions.
 //!
 //! Everything that only one operating system has passes through here, each with a plain fallback,
-//! so that no other crate has a `cfg`. There is no unsafe code: rustix wraps each call. Should a
-//! mapped file ever need some, it will be one small file here, with its argument.
+//! so that no other crate has a `cfg`. Rustix wraps each system call; the one unsafe call
+//! of Ottla, into glibc, stands in `memory.rs` with its argument.
 //!
 //! What this crate is not: it decides nothing and keeps no state.
 
 #![doc = include_str!("../README.md")]
 
 mod file;
+mod memory;
 mod port;
 mod process;
 mod random;
 mod space;
 
 pub use file::{is_resident, is_writable, lock_exclusive, sendfile, write_all_at};
+pub use memory::release_free_memory;
 pub use port::{PortHolder, port_holder};
-pub use process::{OpenFiles, ProcessUsage, open_files, process_usage, raise_open_files_max};
+pub use process::{
+    OpenFiles, ProcessUsage, open_files, open_files_max, process_usage, raise_open_files_max,
+};
 pub use random::random_bytes;
 pub use space::{DiskSpace, disk_space};

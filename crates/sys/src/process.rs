@@ -37,7 +37,7 @@ pub fn process_usage() -> io::Result<ProcessUsage> {
     let open = std::fs::read_dir("/proc/self/fd")?.count();
     // The listing itself holds one.
     usage.open_files = u64::try_from(open.saturating_sub(1)).unwrap_or(u64::MAX);
-    usage.open_files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    usage.open_files_max = open_files_max();
     // Some containers keep this one from their processes.
     if let Ok(io) = std::fs::read_to_string("/proc/self/io") {
         usage.disk_read_bytes = line_of(&io, "read_bytes:").unwrap_or_default();
@@ -69,6 +69,11 @@ pub fn open_files(pid: u32) -> io::Result<OpenFiles> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
     let open = entries.ok().and_then(|entries| u64::try_from(entries.count()).ok());
     Ok(OpenFiles { open, max: max.parse().ok() })
+}
+
+/// How many files this process may open; `None` is no limit.
+pub fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 /// Raises the number of files that this process may open to what the system allows it without

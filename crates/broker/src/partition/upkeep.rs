@@ -7,7 +7,7 @@ use std::time::Duration;
 use ottla_log::{DeletedFiles, FsStorage};
 use ottla_types::{MonoTime, Offset, Uuid, WallTime};
 
-use super::{Durability, Partition, PartitionConfig, Role};
+use super::{Durability, Files, Partition, PartitionConfig, Role};
 use crate::replicas::FsLog;
 
 /// Figures of one partition, for tools and metrics.
@@ -67,13 +67,13 @@ impl Partition {
     }
 
     /// Takes over a changed configuration.
-    pub(crate) fn set_config(self: &Arc<Self>, config: PartitionConfig) {
+    pub(crate) fn set_config(self: &Arc<Self>, config: Arc<PartitionConfig>) {
         let mut state = self.state.lock();
         if let Some(log) = &mut state.log {
             log.set_config(config.log.clone());
         }
         let committed = state.log.as_ref().map(|log| config.committed(log));
-        self.config.store(Arc::new(config));
+        self.config.store(config);
         if let Some(committed) = committed {
             self.raise_high_watermark(&mut state, committed);
         }
@@ -90,7 +90,8 @@ impl Partition {
         config.durability == Durability::Fsync || self.state.lock().log.as_ref().is_some_and(due)
     }
 
-    /// Asks for a sync of records that `flush.ms` leaves unsynced no longer.
+    /// Asks for a sync of records that `flush.ms` leaves unsynced no longer; looked at while files
+    /// are open, and they stay open until then.
     pub(crate) fn sync_if_old(self: &Arc<Self>, now: MonoTime) {
         let Some(age) = self.config.load().flush_age else { return };
         let mut state = self.state.lock();
@@ -101,6 +102,50 @@ impl Partition {
             state.clean_at = now;
             drop(state);
             self.request_flush();
+        }
+    }
+
+    /// Closes files if nothing was appended since the last call; answers whether they are closed.
+    pub(crate) fn close_idle_files(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.files == Files::Used {
+            state.files = Files::Idle;
+            return false;
+        }
+        drop(state);
+        self.close_files()
+    }
+
+    /// Closes files; answers whether they are closed.
+    pub(crate) fn close_files(&self) -> bool {
+        let mut state = self.state.lock();
+        let ages = self.config.load().flush_age.is_some();
+        let Some(log) = state.log.as_mut().filter(|log| !log.is_failed()) else { return true };
+        if ages && log.flushed_to() < log.end_offset() {
+            return false;
+        }
+        match log.release() {
+            Ok(()) => {
+                state.files = Files::Closed;
+                true
+            }
+            Err(error) => {
+                drop(state);
+                self.note_failure(&error);
+                false
+            }
+        }
+    }
+
+    /// Counts as open a log that has to be synced because of its age.
+    pub(crate) fn watch_age(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        let dirty = state.log.as_ref().is_some_and(|log| log.flushed_to() < log.end_offset());
+        let news = dirty && state.files == Files::Closed;
+        if news {
+            state.files = Files::Idle;
+            drop(state);
+            self.directory.load().open_files().add(self);
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
+use super::open_files::OpenFiles;
 use crate::flusher::Flusher;
 use crate::partition::Partition;
 
@@ -18,19 +19,31 @@ pub(crate) struct Directory {
     place: usize,
     path: String,
     flusher: Flusher,
+    open_files: OpenFiles,
     failed: AtomicBool,
     /// Rung when a directory fails.
     alarm: Arc<Notify>,
 }
 
 impl Directory {
-    /// A directory in service, and its flusher.
+    /// A directory in service, and its flusher; so many of its partitions may keep files open.
     ///
     /// # Errors
     /// The system starts no thread.
-    pub(crate) fn start(place: usize, path: String, alarm: Arc<Notify>) -> io::Result<Self> {
+    pub(crate) fn start(
+        place: usize,
+        path: String,
+        alarm: Arc<Notify>,
+        most_open: usize,
+    ) -> io::Result<Self> {
         let flusher = Flusher::start(&place.to_string())?;
-        Ok(Self { place, path, flusher, failed: AtomicBool::new(false), alarm })
+        let open_files = OpenFiles::new(most_open);
+        Ok(Self { place, path, flusher, open_files, failed: AtomicBool::new(false), alarm })
+    }
+
+    /// The partitions that have files open.
+    pub(crate) fn open_files(&self) -> &OpenFiles {
+        &self.open_files
     }
 
     /// Place in the broker's list.
@@ -111,7 +124,7 @@ mod tests {
             (io::Error::from_raw_os_error(30), true),
             (io::ErrorKind::NotFound.into(), true),
         ] {
-            let directory = Directory::start(0, String::new(), Arc::default()).unwrap();
+            let directory = Directory::start(0, String::new(), Arc::default(), 1).unwrap();
             directory.report(&error);
             assert_eq!(directory.is_failed(), failed, "{error}");
             directory.close();

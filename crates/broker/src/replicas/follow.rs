@@ -3,15 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ottla_log::{OpenError, OpenInfo, PartitionLog, RecoveryReport, UnrecoveredLog};
 use ottla_metadata::{ClusterImage, ImageDelta, PartitionDelta, PartitionState, TopicImage};
 use ottla_types::{DirectoryId, NodeId, Offset, PartitionIndex, TopicId, TopicPartition, Uuid};
 
 use super::{Assignment, DataDir, FsLog, Left, Replicas, Trash};
-use crate::dynamic_config::partition_config;
+use crate::dynamic_config::PartitionConfigs;
 use crate::partition::{Partition, PartitionConfig, Role};
 use crate::shared::Shared;
+
+/// A change of more partitions than this is worth some tidying up.
+const MANY: usize = 500;
 
 /// What is being opened.
 struct Wanted<'a> {
@@ -29,8 +33,12 @@ impl Replicas {
                 self.delete(shared, topic, *index);
             }
         }
+        let mut configs = PartitionConfigs::default();
         for changed in &delta.partitions {
-            self.apply_partition(shared, changed, image);
+            self.apply_partition(shared, changed, image, &mut configs);
+        }
+        if delta.partitions.len() > MANY {
+            self.metadata_loaded.store(true, Ordering::Release);
         }
         // After the first image nothing found on disk is unknown any more.
         for dir in &self.dirs {
@@ -50,6 +58,7 @@ impl Replicas {
         shared: &Arc<Shared>,
         changed: &PartitionDelta,
         image: &ClusterImage,
+        configs: &mut PartitionConfigs,
     ) {
         let node = shared.node_id();
         let Some(state) = changed.state.new.as_ref().filter(|new| new.replicas.contains(&node))
@@ -63,11 +72,13 @@ impl Replicas {
             return;
         }
         let key = (changed.topic.id, changed.partition);
-        match self.make(shared, changed, state, image, role) {
+        let config = configs.of(shared, image, &changed.topic.name);
+        match self.make(shared, changed, state, config, role) {
             Ok(partition) => {
                 self.offline.remove(&key);
                 self.note_assignment(&partition, state, node, key);
                 partition.sync_soon();
+                partition.watch_age();
                 shared.partitions.insert(partition);
             }
             Err(error) => {
@@ -98,11 +109,10 @@ impl Replicas {
         shared: &Arc<Shared>,
         changed: &PartitionDelta,
         state: &PartitionState,
-        image: &ClusterImage,
+        config: Arc<PartitionConfig>,
         role: Role,
     ) -> Result<Arc<Partition>, OpenError> {
         let name = TopicPartition::new(changed.topic.name.clone(), changed.partition);
-        let config = partition_config(shared, image, &changed.topic.name);
         let named = state.directory(shared.node_id()).filter(|id| id.is_real());
         let wanted = Wanted { name, topic_id: changed.topic.id, named, config: &config };
         let opened = match self.open_found(shared, &wanted)? {

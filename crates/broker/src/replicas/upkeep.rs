@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ottla_log::{Checkpoint, DirectoryError, Offsets, Storage as _};
 use ottla_types::{MonoTime, Offset, TopicPartition};
@@ -10,12 +11,16 @@ use ottla_types::{MonoTime, Offset, TopicPartition};
 use super::{DataDir, Replicas, Trash, is_full};
 use crate::shared::Shared;
 
+/// Files of partitions stay open for as long as this after an append, and at most twice as long.
+const FILES_IDLE: Duration = Duration::from_secs(30);
+
 /// When each of the regular tasks is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     retention: MonoTime,
     checkpoints: MonoTime,
     high_watermarks: MonoTime,
+    idle_files: MonoTime,
 }
 
 impl Schedule {
@@ -23,7 +28,7 @@ impl Schedule {
     pub(crate) fn new(shared: &Shared) -> Self {
         let config = shared.config.load();
         let first = shared.clock.now().after(config.logs.initial_task_delay);
-        Self { retention: first, checkpoints: first, high_watermarks: first }
+        Self { retention: first, checkpoints: first, high_watermarks: first, idle_files: first }
     }
 }
 
@@ -46,8 +51,15 @@ impl Replicas {
             let interval = config.replication.high_watermark_checkpoint_interval;
             schedule.high_watermarks = now.after(interval);
         }
-        for partition in shared.partitions.all() {
-            partition.sync_if_old(now);
+        for dir in &self.dirs {
+            dir.handle.open_files().each(|partition| partition.sync_if_old(now));
+        }
+        if schedule.idle_files <= now {
+            schedule.idle_files = now.after(FILES_IDLE);
+            self.dirs.iter().for_each(|dir| dir.handle.open_files().close_idle());
+        }
+        if self.metadata_loaded.swap(false, Ordering::AcqRel) {
+            ottla_sys::release_free_memory();
         }
         self.empty_trash(now);
     }

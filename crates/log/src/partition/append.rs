@@ -313,6 +313,7 @@ impl<S: Storage> PartitionLog<S> {
             Ok(()) => {
                 assert!(active.size() == before + bytes, "every byte is accounted for");
                 self.end = last.next();
+                self.closed_at = None;
                 self.check();
                 Ok(())
             }

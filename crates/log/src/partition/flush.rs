@@ -174,13 +174,16 @@ impl<S: Storage> PartitionLog<S> {
     }
 
     fn close_files(&mut self) -> Result<(), LogError> {
-        let Self { segments, home, .. } = self;
-        let active = segments.last_mut().expect("a log has a segment");
-        if active.size() > 0 || active.indexes_dirty() {
-            active.seal(home)?;
+        if !self.is_as_closed() && !self.was_never_used() {
+            let Self { segments, home, .. } = self;
+            let active = segments.last_mut().expect("a log has a segment");
+            if active.size() > 0 || active.indexes_dirty() {
+                active.seal(home)?;
+            }
+            self.take_snapshot(true)?;
+            self.flush()?;
+            self.closed_at = Some(self.end);
         }
-        self.take_snapshot(true)?;
-        self.flush()?;
         let Self { segments, home, .. } = self;
         for segment in segments.iter_mut() {
             segment.release(home)?;
@@ -188,21 +191,38 @@ impl<S: Storage> PartitionLog<S> {
         Ok(())
     }
 
-    /// Lets go of open files and of indexes in memory if nothing waits to be synced; the next use
-    /// opens them again. Returns whether it did.
+    // Whether the files are what the last close left; reads and idle times change nothing.
+    fn is_as_closed(&self) -> bool {
+        let whole = self.flushed == self.end && self.segments.iter().all(|s| !s.is_unsynced());
+        let changed = self.names_unsynced || self.new || self.epochs.is_changed_before(self.end);
+        self.closed_at == Some(self.end) && whole && !changed
+    }
+
+    // Whether nobody can miss the directory: a start that does not find it makes one like it.
+    fn was_never_used(&self) -> bool {
+        self.end == Offset::ZERO && self.segments.len() == 1
+    }
+
+    /// Lets go of open files and of indexes in memory; the next use opens them again.
+    ///
+    /// What is not synced yet stays so: the next flush opens the files again, and Linux tells it
+    /// of failed writes that nobody has heard of.
     ///
     /// # Errors
-    /// The disk failed.
-    pub fn release_idle(&mut self) -> Result<bool, LogError> {
+    /// The indexes could not be written; they stay in memory, and the log is as it was.
+    pub fn release(&mut self) -> Result<(), LogError> {
         self.refuse_if_failed()?;
+        self.cursors.clear();
         let Self { segments, home, .. } = self;
-        if segments.iter().any(|segment| segment.is_unsynced()) {
-            return Ok(false);
-        }
         for segment in segments.iter_mut() {
             segment.release(home)?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Whether a file is kept open.
+    pub fn is_open(&self) -> bool {
+        self.segments.iter().any(|segment| segment.is_open())
     }
 
     /// Writes the producers as they are at the end of the log, unless that file is there already,

@@ -58,6 +58,8 @@ pub struct PartitionLog<S: Storage> {
     names_unsynced: bool,
     /// The directory's own name, and the topic id in it, were never synced.
     new: bool,
+    /// End of the log when a stop or a clean start found its files complete.
+    closed_at: Option<Offset>,
     /// Counts truncations, so that a flush that began before one knows nothing.
     truncations: u64,
     cursors: Cursors,
@@ -80,6 +82,7 @@ pub(crate) struct Parts<S: Storage> {
     pub(crate) snapshots: Vec<Offset>,
     pub(crate) names_unsynced: bool,
     pub(crate) new: bool,
+    pub(crate) closed_at: Option<Offset>,
 }
 
 impl<S: Storage> PartitionLog<S> {
@@ -98,6 +101,7 @@ impl<S: Storage> PartitionLog<S> {
             snapshots: parts.snapshots,
             names_unsynced: parts.names_unsynced,
             new: parts.new,
+            closed_at: parts.closed_at,
             truncations: 0,
             cursors: Cursors::default(),
             failed: false,
@@ -159,6 +163,7 @@ impl<S: Storage> PartitionLog<S> {
             snapshots: Vec::new(),
             names_unsynced: true,
             new: true,
+            closed_at: None,
         }))
     }
 

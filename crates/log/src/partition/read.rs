@@ -30,7 +30,10 @@ pub struct FetchSlice {
 ///
 /// Entries are hints, like those of an index.
 #[derive(Debug, Default)]
-pub(super) struct Cursors {
+pub(super) struct Cursors(Option<Box<Ends>>);
+
+#[derive(Debug, Default)]
+struct Ends {
     ends: [Option<Cursor>; CURSORS],
     oldest: usize,
 }
@@ -47,17 +50,19 @@ const CURSORS: usize = 4;
 
 impl Cursors {
     fn take(&mut self, offset: Offset) -> Option<Cursor> {
-        let found = self.ends.iter_mut().find(|end| end.is_some_and(|end| end.offset == offset))?;
+        let ends = &mut self.0.as_mut()?.ends;
+        let found = ends.iter_mut().find(|end| end.is_some_and(|end| end.offset == offset))?;
         found.take()
     }
 
     fn put(&mut self, cursor: Cursor) {
-        let free = self.ends.iter().position(Option::is_none).unwrap_or(self.oldest);
-        self.ends[free] = Some(cursor);
-        self.oldest = (free + 1) % CURSORS;
+        let Ends { ends, oldest } = &mut **self.0.get_or_insert_default();
+        let free = ends.iter().position(Option::is_none).unwrap_or(*oldest);
+        ends[free] = Some(cursor);
+        *oldest = (free + 1) % CURSORS;
     }
 
-    /// Forgets everything, because positions have changed.
+    /// Forgets everything, because positions have changed or nobody reads.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -60,6 +60,7 @@ impl<S: Storage> PartitionLog<S> {
         self.cursors.clear();
         self.names_unsynced = true;
         self.end = end;
+        self.closed_at = None;
         self.flushed = self.flushed.min(end);
         self.log_start = self.log_start.min(end);
         self.epochs.truncate_from_end(end);

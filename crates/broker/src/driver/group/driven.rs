@@ -32,7 +32,7 @@ fn with_partition<F: Future<Output = ()>>(
     let log =
         PartitionLog::create(storage, folder.path(), name, id, Offset::ZERO, config.clone(), now);
     let path = folder.path().display().to_string();
-    let directory = Arc::new(Directory::start(0, path, Arc::default()).unwrap());
+    let directory = Arc::new(Directory::start(0, path, Arc::default(), 1).unwrap());
     let config = PartitionConfig {
         log: config,
         durability,
@@ -42,7 +42,8 @@ fn with_partition<F: Future<Output = ()>>(
         flush_age: None,
     };
     let role = Role::Leader { epoch: LeaderEpoch(0), isr: 1, replicas: 1 };
-    let partition = Arc::new(Partition::new(log.unwrap(), directory.clone(), config, role));
+    let partition = Partition::new(log.unwrap(), directory.clone(), Arc::new(config), role);
+    let partition = Arc::new(partition);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let test = test(coordinator(clock), partition);
