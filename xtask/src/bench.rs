@@ -1,11 +1,14 @@
 //! `cargo xtask bench`: measurements, one command each.
 //!
 //! Without an argument the criterion benchmarks of single layers; `footprint` measures an idle node;
-//! `compare` puts Ottla and Apache Kafka side by side. Raw data of comparisons goes to benches/runs.
+//! `compare`, `tails` and `partitions` put Ottla and Apache Kafka side by side. Raw data of comparisons goes
+//! to benches/runs.
 
 mod compare;
 mod footprint;
+mod partitions;
 mod report;
+mod tails;
 
 use anyhow::Result;
 
@@ -24,6 +27,10 @@ enum What {
     Footprint,
     /// Ottla beside Apache Kafka, interleaved, both durability modes.
     Compare(compare::Arguments),
+    /// Latency percentiles at a moderate load and memory of idle connections, beside Apache Kafka.
+    Tails(tails::Arguments),
+    /// Memory, open files and restart of a node with many idle partitions, beside Apache Kafka.
+    Partitions(partitions::Arguments),
 }
 
 /// Runs the chosen measurement.
@@ -36,5 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )),
         Some(What::Footprint) => footprint::run(&workspace),
         Some(What::Compare(arguments)) => compare::run(&workspace, arguments),
+        Some(What::Tails(arguments)) => tails::run(&workspace, arguments),
+        Some(What::Partitions(arguments)) => partitions::run(&workspace, arguments),
     }
 }

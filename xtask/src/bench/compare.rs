@@ -29,15 +29,15 @@ pub(crate) struct Arguments {
     only: Option<String>,
 }
 
-struct Contestant {
-    name: &'static str,
-    kind: Kind,
-    /// Broker properties that make the difference.
+/// A broker with the settings that make the difference.
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     properties: &'static [(&'static str, &'static str)],
 }
 
 /// The first is what the others are compared with.
-const CONTESTANTS: &[Contestant] = &[
+pub(crate) const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "kafka", kind: Kind::Kafka, properties: &[] },
     Contestant { name: "ottla os", kind: Kind::Ottla, properties: &[("ottla.durability", "os")] },
     Contestant {
@@ -65,13 +65,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let java = Java::find().context("`cargo xtask peers java` fetches Kafka")?;
     // The flags of Kafka's own scripts for tools.
     let java = java.with_flags(&["-Xmx512M"]);
-    let chosen: Vec<&Contestant> = CONTESTANTS
-        .iter()
-        .filter(|c| arguments.only.as_ref().is_none_or(|only| c.name.contains(only.as_str())))
-        .collect();
-    if chosen.is_empty() {
-        bail!("no such contestant");
-    }
+    let chosen = chosen(arguments.only.as_deref())?;
     let mut runs = Vec::new();
     for round in 1..=arguments.rounds {
         for contestant in &chosen {
@@ -81,7 +75,29 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let table = report::table(&runs);
     println!("{table}");
-    save(workspace, &runs, &table)
+    save(workspace, "compare", runs.iter().map(Measured::json).collect(), &table)
+}
+
+/// The contestants with this in their name.
+pub(crate) fn chosen(only: Option<&str>) -> Result<Vec<&'static Contestant>> {
+    let fits = |c: &&Contestant| only.is_none_or(|only| c.name.contains(only));
+    let chosen: Vec<_> = CONTESTANTS.iter().filter(fits).collect();
+    if chosen.is_empty() {
+        bail!("no such contestant");
+    }
+    Ok(chosen)
+}
+
+/// Starts a contestant in a fresh directory.
+pub(crate) fn start(contestant: &Contestant) -> Result<Node> {
+    let mut options = NodeOptions::default();
+    for (name, value) in contestant.properties {
+        options = options.with(name, value);
+    }
+    // The flags of Kafka's own start script, with its default heap.
+    let flags = "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent";
+    options.jvm = flags.split(' ').map(String::from).collect();
+    Node::start(contestant.kind, options)
 }
 
 /// Makes the test helpers start the release binary, built now unless `OTTLA_BIN` names one, and find Kafka's jars.
@@ -104,14 +120,7 @@ fn measure(
     round: u32,
     records: u64,
 ) -> Result<Vec<Measured>> {
-    let mut options = NodeOptions::default();
-    for (name, value) in contestant.properties {
-        options = options.with(name, value);
-    }
-    // The flags of Kafka's own start script, with its default heap.
-    let flags = "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent";
-    options.jvm = flags.split(' ').map(String::from).collect();
-    let mut node = Node::start(contestant.kind, options)?;
+    let mut node = start(contestant)?;
     let bench = Bench { java, contestant: contestant.name, round };
     for topic in ["warm", "kib", "small"] {
         let create = ["--create", "--topic", topic, "--bootstrap-server", node.bootstrap()];
@@ -231,7 +240,12 @@ impl Bench<'_> {
 }
 
 /// Raw data and table, named by the time and the commit.
-fn save(workspace: &Workspace, runs: &[Measured], table: &str) -> Result<()> {
+pub(crate) fn save(
+    workspace: &Workspace,
+    name: &str,
+    runs: Vec<serde_json::Value>,
+    table: &str,
+) -> Result<()> {
     let tell = |program: &str, arguments: &[&str]| {
         let mut command = std::process::Command::new(program);
         process::output(command.args(arguments).current_dir(&workspace.root))
@@ -254,11 +268,11 @@ fn save(workspace: &Workspace, runs: &[Measured], table: &str) -> Result<()> {
             "java": tell("java", &["--version"]).lines().next(),
         },
         "kafka": "4.3.1",
-        "runs": runs.iter().map(Measured::json).collect::<Vec<_>>(),
+        "runs": runs,
     });
     let folder: PathBuf = workspace.root.join("benches/runs");
     std::fs::create_dir_all(&folder)?;
-    let stem = format!("compare-{time}-{commit}");
+    let stem = format!("{name}-{time}-{commit}");
     std::fs::write(folder.join(format!("{stem}.json")), format!("{raw:#}\n"))?;
     std::fs::write(folder.join(format!("{stem}.txt")), table)?;
     println!("raw data: benches/runs/{stem}.json");
