@@ -35,7 +35,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "anyhow",
-        &["cli", "server", "testkit", "sim", "conformance", "benches", "xtask"],
+        &["cli", "server", "testkit", "sim", "conformance", "xtask"],
         "a library's error is an enum that says whose fault it is",
     ),
     ("axum", &["broker"], "HTTP is the broker's; a core reports `Stats`"),

@@ -1,7 +1,7 @@
 //! `cargo xtask bench tails`: how long records and requests take at a load that both brokers can carry, and
 //! what an idle connection costs.
 //!
-//! The client is `benches/src/bin/tails.rs`; its load is open, so stalls are not left out.
+//! The client is `crates/conformance/src/bin/tails.rs`; its load is open, so stalls are not left out.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ const FIGURES: [&str; 4] = ["p50", "p99", "p999", "max"];
 /// Runs all rounds, writes the raw data and prints the table.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     compare::use_release_binary(workspace)?;
-    let build = ["build", "--release", "--package", "ottla-benches", "--bin", "tails"];
+    let build = ["build", "--release", "--package", "ottla-conformance", "--bin", "tails"];
     process::run(&mut process::cargo(&workspace.root, &build))?;
     let client = Client { program: workspace.target.join("release/tails") };
     let chosen = compare::chosen(arguments.only.as_deref())?;

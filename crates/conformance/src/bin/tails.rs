@@ -90,9 +90,7 @@ fn steady(bootstrap: &str, seconds: u32) -> Result<Vec<u64>> {
     let mut value = vec![b'x'; 1024 - OVERHEAD];
     for number in 0..batches {
         let due = Duration::from_millis(50) + STEADY_EVERY * number;
-        if let Some(early) = due.checked_sub(begun.elapsed()) {
-            thread::sleep(early);
-        }
+        wait_for_due(begun, due);
         let stamp = u64::try_from(due.as_nanos())?.to_be_bytes();
         for (place, byte) in value.iter_mut().zip(stamp) {
             *place = byte;
@@ -103,10 +101,17 @@ fn steady(bootstrap: &str, seconds: u32) -> Result<Vec<u64>> {
     reader.join().ok().context("the reader of answers panicked")??;
     let waited = Instant::now();
     while !consumer.is_finished() && waited.elapsed() < Duration::from_secs(30) {
-        thread::sleep(Duration::from_millis(10));
+        thread::park_timeout(Duration::from_millis(10));
     }
     done.store(true, Ordering::Release);
     consumer.join().ok().context("the consumer panicked")?
+}
+
+/// Returns when it is time; the kernel's timers are some 50 microseconds late.
+fn wait_for_due(begun: Instant, due: Duration) {
+    while let Some(early) = due.checked_sub(begun.elapsed()) {
+        thread::park_timeout(early);
+    }
 }
 
 // Of a record in a batch: lengths, attributes, deltas.
@@ -252,9 +257,7 @@ fn request(bootstrap: &str, number: u32, seconds: u32, begun: Instant) -> Result
     let first = Duration::from_millis(200) + REQUESTS_EVERY * number / CONNECTIONS;
     for turn in 0..seconds * 10 {
         let due = first + REQUESTS_EVERY * turn;
-        if let Some(early) = due.checked_sub(begun.elapsed()) {
-            thread::sleep(early);
-        }
+        wait_for_due(begun, due);
         check(&client.call(ApiKey::Produce, PRODUCE, &one)?)?;
         if due > WARM {
             let late = begun.elapsed().saturating_sub(due);
