@@ -83,6 +83,13 @@ const PEERS: &[Peer] = &[
         always: false,
         fetch: clients::python,
     },
+    Peer {
+        name: "node",
+        what: "kafkajs, @platformatic/kafka (npm)",
+        needs: &[("node", "nodejs"), ("npm", "npm"), ("sh", "dash")],
+        always: false,
+        fetch: clients::node,
+    },
 ];
 
 /// Fetches and prints the table; a named peer that cannot be had is an error.

@@ -38,6 +38,20 @@ pub(super) fn python(workspace: &Workspace) -> Result<(), Unavailable> {
     Language { name: "python", lock, fetch }.prepare(workspace)
 }
 
+/// kafkajs and @platformatic/kafka; their install scripts are not run.
+pub(super) fn node(workspace: &Workspace) -> Result<(), Unavailable> {
+    let fetch = |sources: &Path, folder: &Path| {
+        for file in ["package.json", "package-lock.json"] {
+            std::fs::copy(sources.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+        fetched(npm.arg("--prefix").arg(folder))
+    };
+    let lock = "crates/conformance/clients/node/package-lock.json";
+    Language { name: "node", lock, fetch }.prepare(workspace)
+}
+
 impl Language {
     fn prepare(&self, workspace: &Workspace) -> Result<(), Unavailable> {
         let other = |error: std::io::Error| Unavailable::Other(error.to_string());

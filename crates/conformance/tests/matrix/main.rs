@@ -17,11 +17,13 @@ use serde_json::json;
 
 use crate::columns::{COLUMNS, Row};
 
-/// The programs of one language.
+/// How the driver of one language is started.
 struct Language {
     peer: &'static str,
-    /// Below the folder of peers; there once the peer has been fetched.
+    /// A program on the path, or below the folder of peers.
     program: &'static str,
+    /// Below the folder of peers; there once the peer has been fetched.
+    fetched: &'static str,
     /// Below the folder of this crate.
     script: Option<&'static str>,
 }
@@ -29,7 +31,15 @@ struct Language {
 const PYTHON: Language = Language {
     peer: "python",
     program: "python/bin/python",
+    fetched: "python/fetched.lock",
     script: Some("clients/python/driver.py"),
+};
+
+const NODE: Language = Language {
+    peer: "node",
+    program: "node",
+    fetched: "node/fetched.lock",
+    script: Some("clients/node/driver.mjs"),
 };
 
 #[test]
@@ -47,16 +57,26 @@ fn aiokafka() -> Result<()> {
     check(&PYTHON, "aiokafka")
 }
 
+#[test]
+fn kafkajs() -> Result<()> {
+    check(&NODE, "kafkajs")
+}
+
+#[test]
+fn platformatic_kafka() -> Result<()> {
+    check(&NODE, "@platformatic/kafka")
+}
+
 /// Runs all columns with one library and compares the outcome with its row.
 fn check(language: &Language, library: &str) -> Result<()> {
-    let program = peers_folder().join(language.program);
-    if !program.exists() {
-        let why = format!("no {}; fetch it with cargo xtask peers", program.display());
+    let fetched = peers_folder().join(language.fetched);
+    if !fetched.exists() {
+        let why = format!("no {}; fetch it with cargo xtask peers", fetched.display());
         note_skip(library, language.peer, &why);
         return Ok(());
     }
     let mut node = Node::start(Kind::target(), NodeOptions::default())?;
-    let mut driver = start(language, &program, library, &node)?;
+    let mut driver = start(language, library, &node)?;
     let version = driver.call(&json!({"do": "version"}))?;
     let mut cells = Vec::new();
     for (name, column) in COLUMNS {
@@ -67,9 +87,12 @@ fn check(language: &Language, library: &str) -> Result<()> {
     table::check(library, version.as_str().unwrap_or_default(), &cells)
 }
 
-fn start(language: &Language, program: &Path, library: &str, node: &Node) -> Result<Driver> {
+fn start(language: &Language, library: &str, node: &Node) -> Result<Driver> {
+    let (peers, here) = (peers_folder(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let own = peers.join(language.program);
+    let program = if own.is_file() { own } else { PathBuf::from(language.program) };
     let mut command = Command::new(program);
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    command.env("OTTLA_CLIENTS", peers.join(language.peer));
     command.args(language.script.map(|script| here.join(script)));
     Driver::spawn(command.args([library, node.bootstrap()]))
 }
