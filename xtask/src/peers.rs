@@ -90,6 +90,13 @@ const PEERS: &[Peer] = &[
         always: false,
         fetch: clients::node,
     },
+    Peer {
+        name: "go",
+        what: "franz-go, sarama, kafka-go (Go modules)",
+        needs: &[("go", "golang-go"), ("env", "coreutils"), ("sh", "dash")],
+        always: false,
+        fetch: clients::go,
+    },
 ];
 
 /// Fetches and prints the table; a named peer that cannot be had is an error.

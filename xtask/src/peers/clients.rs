@@ -52,6 +52,30 @@ pub(super) fn node(workspace: &Workspace) -> Result<(), Unavailable> {
     Language { name: "node", lock, fetch }.prepare(workspace)
 }
 
+/// franz-go, sarama and kafka-go in one program; nothing of the machine's Go but its compiler is used.
+pub(super) fn go(workspace: &Workspace) -> Result<(), Unavailable> {
+    fn command(sources: &Path, folder: &Path) -> Command {
+        let mut command = Command::new("env");
+        // An older compiler fetches the one that go.mod names; without -modcacherw, nothing can be removed again.
+        command.args(["GOTOOLCHAIN=auto", "GOFLAGS=-mod=readonly -modcacherw -buildvcs=false"]);
+        command.args(["CGO_ENABLED=0", "GOWORK=off", "GOMODCACHE="]);
+        for (name, below) in [("GOPATH", "path"), ("GOCACHE", "cache")] {
+            command.arg(format!("{name}={}", folder.join(below).display()));
+        }
+        command.args(["go", "-C"]).arg(sources);
+        command
+    }
+    let fetch =
+        |sources: &Path, folder: &Path| fetched(command(sources, folder).args(["mod", "download"]));
+    let lock = "crates/conformance/clients/go/go.sum";
+    Language { name: "go", lock, fetch }.prepare(workspace)?;
+    let folder = workspace::peers_folder(workspace).join("go");
+    let sources = workspace.root.join("crates/conformance/clients/go");
+    // The program is of this repository, and may have changed since.
+    fetched(command(&sources, &folder).args(["build", "-o"]).arg(folder.join("driver")))
+        .map_err(|error| Unavailable::Other(format!("go build: {error:#}")))
+}
+
 impl Language {
     fn prepare(&self, workspace: &Workspace) -> Result<(), Unavailable> {
         let other = |error: std::io::Error| Unavailable::Other(error.to_string());
@@ -98,7 +122,7 @@ fn fetched(command: &mut Command) -> Result<()> {
     let ended = process::run_bounded(&mut with_errors, ATTEMPT_LIMIT, |line| {
         last.push(line.to_string());
     })?;
-    let from = last.len().saturating_sub(5);
+    let from = last.len().saturating_sub(10);
     if ended { Ok(()) } else { bail!("{}", last.split_off(from).join("; ")) }
 }
 
@@ -109,6 +133,9 @@ mod tests {
     #[test]
     fn another_checksum_is_no_bad_day_of_the_registry() {
         let wrong = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.";
+        assert!(matches!(unavailable(wrong.into()), Unavailable::Wrong(_)));
+        let wrong =
+            "verifying x@v1: checksum mismatch; ; SECURITY ERROR; This download does NOT match";
         assert!(matches!(unavailable(wrong.into()), Unavailable::Wrong(_)));
         assert!(matches!(unavailable("Connection refused".into()), Unavailable::Registry(_)));
     }

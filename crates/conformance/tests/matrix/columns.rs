@@ -55,16 +55,25 @@ fn admin(row: &mut Row<'_>) -> Result<Cell> {
 
 fn records(row: &mut Row<'_>) -> Result<Cell> {
     row.topic("records", 2)?;
-    let sent = json!([
+    let mut sent = json!([
         {"partition": 0, "key": "k", "value": "v", "timestamp": an_hour_ago()?, "headers": [["h", "1"], ["h", "2"], ["ü", ""]]},
         {"partition": 0, "key": null, "value": "no key"},
         {"partition": 0, "key": "no value", "value": null},
         {"partition": 0, "key": "", "value": ""},
         {"partition": 1, "key": "other", "value": "partition"},
     ]);
+    let mut cell = Cell::Works;
     for acks in ["all", "1"] {
-        let produce = json!({"do": "produce", "topic": "records", "records": sent, "acks": acks});
-        let places = row.driver.call(&produce)?;
+        let mut produce =
+            json!({"do": "produce", "topic": "records", "records": sent, "acks": acks});
+        let places = match row.supported(&produce)? {
+            Ok(places) => places,
+            Err(lacks) => {
+                null_for_empty(&mut sent);
+                (produce["records"], cell) = (sent.clone(), lacks);
+                row.driver.call(&produce)?
+            }
+        };
         let base = if acks == "all" { 0 } else { 4 };
         let expected =
             json!([[0, base], [0, base + 1], [0, base + 2], [0, base + 3], [1, base / 4]]);
@@ -83,7 +92,17 @@ fn records(row: &mut Row<'_>) -> Result<Cell> {
             ensure!(same, "{record} came for {expected}");
         }
     }
-    Ok(Cell::Works)
+    Ok(cell)
+}
+
+/// The same records for a library that cannot tell these two apart.
+fn null_for_empty(value: &mut Value) {
+    match value {
+        Value::String(text) if text.is_empty() => *value = Value::Null,
+        Value::Array(inner) => inner.iter_mut().for_each(null_for_empty),
+        Value::Object(inner) => inner.values_mut().for_each(null_for_empty),
+        _ => {}
+    }
 }
 
 /// Compressed by the client, kept as it came, read back by the same client.

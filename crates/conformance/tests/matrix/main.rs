@@ -42,6 +42,9 @@ const NODE: Language = Language {
     script: Some("clients/node/driver.mjs"),
 };
 
+const GO: Language =
+    Language { peer: "go", program: "go/driver", fetched: "go/driver", script: None };
+
 #[test]
 fn confluent_kafka() -> Result<()> {
     check(&PYTHON, "confluent-kafka")
@@ -65,6 +68,21 @@ fn kafkajs() -> Result<()> {
 #[test]
 fn platformatic_kafka() -> Result<()> {
     check(&NODE, "@platformatic/kafka")
+}
+
+#[test]
+fn franz_go() -> Result<()> {
+    check(&GO, "franz-go")
+}
+
+#[test]
+fn sarama() -> Result<()> {
+    check(&GO, "sarama")
+}
+
+#[test]
+fn kafka_go() -> Result<()> {
+    check(&GO, "kafka-go")
 }
 
 /// Runs all columns with one library and compares the outcome with its row.
