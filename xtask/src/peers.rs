@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// Also install missing system packages (apt-get, as root).
     #[arg(long)]
     install_system: bool,
-    /// Fetch Kafka's jars anew and take their checksums for right; after a change of pom.xml.
+    /// Fetch the jars anew and take their checksums for right; after a change of a pom.xml.
     #[arg(long)]
     update_lock: bool,
 }
@@ -67,7 +67,7 @@ const PEERS: &[Peer] = &[
             ("sha256sum", "coreutils"),
         ],
         always: true,
-        fetch: jars::fetch,
+        fetch: |workspace| jars::KAFKA.fetch(workspace),
     },
     Peer {
         name: "librdkafka",
@@ -97,6 +97,13 @@ const PEERS: &[Peer] = &[
         always: false,
         fetch: clients::go,
     },
+    Peer {
+        name: "kafka-clients",
+        what: "kafka-clients of several years, for the matrix (Maven)",
+        needs: &[("java", "openjdk-17-jdk-headless"), ("mvn", "maven"), ("sha256sum", "coreutils")],
+        always: false,
+        fetch: |workspace| jars::CLIENTS.fetch(workspace),
+    },
 ];
 
 /// Fetches and prints the table; a named peer that cannot be had is an error.
@@ -110,7 +117,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         install_system(arguments)?;
     }
     if arguments.update_lock {
-        jars::update_lock(&workspace)?;
+        for (jars, name) in [(jars::KAFKA, "java"), (jars::CLIENTS, "kafka-clients")] {
+            if arguments.names.is_empty() || arguments.names.iter().any(|chosen| chosen == name) {
+                jars.update_lock(&workspace)?;
+            }
+        }
     }
     let named =
         |p: &&Peer| arguments.names.is_empty() || arguments.names.iter().any(|n| n == p.name);
@@ -157,7 +168,7 @@ pub(crate) fn verdict(found: &[(&Peer, Status)], ci: bool) -> Result<()> {
 
 /// One line for each peer: its name, whether it is there, and if not, why.
 pub(crate) fn table(found: &[(&Peer, Status)]) -> String {
-    let mut text = format!("{:<12}{:<10}{}", "peer", "", "what, or why not");
+    let mut text = format!("{:<14}{:<10}{}", "peer", "", "what, or why not");
     for (peer, status) in found {
         let (word, why) = match status {
             Status::Ready => ("ready", peer.what.to_string()),
@@ -165,7 +176,7 @@ pub(crate) fn table(found: &[(&Peer, Status)]) -> String {
             Status::Unreachable(why) => ("SKIPPED", format!("registry does not answer: {why}")),
             Status::Wrong(why) => ("REFUSED", why.clone()),
         };
-        text.push_str(&format!("\n{:<12}{word:<10}{why}", peer.name));
+        text.push_str(&format!("\n{:<14}{word:<10}{why}", peer.name));
     }
     text
 }

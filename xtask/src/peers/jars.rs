@@ -1,4 +1,4 @@
-//! Kafka's jars from Maven: fetched by exact version, and used only if each is the one in `jars.lock`.
+//! Jars from Maven: fetched by exact version, and used only if each is the one in `jars.lock`.
 //!
 //! The lock is what sha256sum prints, so that `sha256sum -c` reads it too. Jars that differ are moved out of the
 //! class path and kept for whoever looks into it.
@@ -14,10 +14,34 @@ use super::Unavailable;
 use crate::process;
 use crate::workspace::{self, Workspace};
 
-const POM: &str = "crates/conformance/java/peers/pom.xml";
-const LOCK: &str = "crates/conformance/java/peers/jars.lock";
+/// Apache Kafka itself: broker, tools, clients, Connect.
+pub(super) const KAFKA: Jars = Jars {
+    name: "java",
+    pom: "crates/conformance/java/peers/pom.xml",
+    lock: "crates/conformance/java/peers/jars.lock",
+    versions: &[],
+};
+
+/// The client library alone, in the versions of the matrix.
+pub(super) const CLIENTS: Jars = Jars {
+    name: "kafka-clients",
+    pom: "crates/conformance/clients/java/pom.xml",
+    lock: "crates/conformance/clients/java/jars.lock",
+    versions: &["2.1.1", "3.9.2", "4.3.1"],
+};
+
 const ATTEMPTS: u32 = 3;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(600);
+
+/// Jars that come together.
+pub(super) struct Jars {
+    /// Their folder below the peers.
+    name: &'static str,
+    pom: &'static str,
+    lock: &'static str,
+    /// Values for the pom's `kafka.version`, each in a folder of its own; none if the pom names the only one.
+    versions: &'static [&'static str],
+}
 
 /// Where the jars are, and what is written beside them.
 struct Places {
@@ -29,101 +53,114 @@ struct Places {
     checked: PathBuf,
 }
 
-fn places(workspace: &Workspace) -> Places {
-    let folder = workspace::peers_folder(workspace).join("java");
-    Places {
-        libs: folder.join("libs"),
-        rejected: folder.join("libs-rejected"),
-        fetched: folder.join("fetched-pom.xml"),
-        checked: folder.join("checked-jars.lock"),
-    }
-}
-
-/// Kafka's jars, unless those of this very pom and lock are there already.
-pub(super) fn fetch(workspace: &Workspace) -> Result<(), Unavailable> {
-    fetch_unchecked(workspace)?;
-    check_fetched(workspace)
-}
-
-/// Fetches and takes what came for right: the answer to a changed pom.
-pub(super) fn update_lock(workspace: &Workspace) -> Result<()> {
-    let places = places(workspace);
-    // What was fetched before may be what was refused.
-    std::fs::remove_file(&places.fetched).ok();
-    match fetch_unchecked(workspace) {
-        Ok(()) => {}
-        Err(Unavailable::Registry(why) | Unavailable::Other(why) | Unavailable::Wrong(why)) => {
-            bail!("nothing was fetched: {why}")
+impl Jars {
+    fn places(&self, workspace: &Workspace) -> Places {
+        let folder = workspace::peers_folder(workspace).join(self.name);
+        Places {
+            libs: folder.join("libs"),
+            rejected: folder.join("libs-rejected"),
+            fetched: folder.join("fetched-pom.xml"),
+            checked: folder.join("checked-jars.lock"),
         }
     }
-    let sums = sums(&places.libs)?;
-    std::fs::write(workspace.root.join(LOCK), &sums)?;
-    std::fs::write(&places.checked, &sums)?;
-    println!(
-        "{} jars are in {LOCK}; look at its diff before it is committed",
-        sums.lines().count()
-    );
-    Ok(())
-}
 
-fn fetch_unchecked(workspace: &Workspace) -> Result<(), Unavailable> {
-    let other = |e: std::io::Error| Unavailable::Other(e.to_string());
-    let places = places(workspace);
-    let pom = std::fs::read_to_string(workspace.root.join(POM)).map_err(other)?;
-    if std::fs::read_to_string(&places.fetched).is_ok_and(|old| old == pom) {
-        return Ok(());
+    /// The jars, unless those of this very pom and lock are there already.
+    pub(super) fn fetch(&self, workspace: &Workspace) -> Result<(), Unavailable> {
+        self.fetch_unchecked(workspace)?;
+        self.check_fetched(workspace)
     }
-    // Old versions must not stay on the class path.
-    if places.libs.is_dir() {
-        std::fs::remove_dir_all(&places.libs).map_err(other)?;
-    }
-    std::fs::remove_file(&places.checked).ok();
-    std::fs::create_dir_all(&places.libs).map_err(other)?;
-    let mut last = String::new();
-    for attempt in 1..=ATTEMPTS {
-        eprintln!("fetching Apache Kafka from Maven, attempt {attempt} of {ATTEMPTS}");
-        match maven(&workspace.root.join(POM), &places.libs) {
-            Ok(()) => return std::fs::write(&places.fetched, &pom).map_err(other),
-            Err(error) => last = format!("{error:#}"),
+
+    /// Fetches and takes what came for right: the answer to a changed pom.
+    pub(super) fn update_lock(&self, workspace: &Workspace) -> Result<()> {
+        let places = self.places(workspace);
+        // What was fetched before may be what was refused.
+        std::fs::remove_file(&places.fetched).ok();
+        match self.fetch_unchecked(workspace) {
+            Ok(()) => {}
+            Err(Unavailable::Registry(why) | Unavailable::Other(why) | Unavailable::Wrong(why)) => {
+                bail!("nothing was fetched: {why}")
+            }
         }
+        let (sums, lock) = (self.sums(&places.libs)?, self.lock);
+        std::fs::write(workspace.root.join(lock), &sums)?;
+        std::fs::write(&places.checked, &sums)?;
+        let count = sums.lines().count();
+        println!("{count} jars are in {lock}; look at its diff before it is committed");
+        Ok(())
     }
-    Err(Unavailable::Registry(last))
-}
 
-fn check_fetched(workspace: &Workspace) -> Result<(), Unavailable> {
-    let places = places(workspace);
-    let other = |error: anyhow::Error| Unavailable::Other(format!("{error:#}"));
-    let lock = std::fs::read_to_string(workspace.root.join(LOCK)).context(LOCK).map_err(other)?;
-    if std::fs::read_to_string(&places.checked).is_ok_and(|old| old == lock) {
-        return Ok(());
+    fn fetch_unchecked(&self, workspace: &Workspace) -> Result<(), Unavailable> {
+        let other = |e: std::io::Error| Unavailable::Other(e.to_string());
+        let (places, pom) = (self.places(workspace), workspace.root.join(self.pom));
+        let wanted = std::fs::read_to_string(&pom).map_err(other)? + &self.versions.join(" ");
+        if std::fs::read_to_string(&places.fetched).is_ok_and(|old| old == wanted) {
+            return Ok(());
+        }
+        // Old versions must not stay on the class path.
+        if places.libs.is_dir() {
+            std::fs::remove_dir_all(&places.libs).map_err(other)?;
+        }
+        std::fs::remove_file(&places.checked).ok();
+        std::fs::create_dir_all(&places.libs).map_err(other)?;
+        let mut last = String::new();
+        for attempt in 1..=ATTEMPTS {
+            eprintln!("fetching {} from Maven, attempt {attempt} of {ATTEMPTS}", self.name);
+            match self.fetch_versions(&pom, &places.libs) {
+                Ok(()) => return std::fs::write(&places.fetched, &wanted).map_err(other),
+                Err(error) => last = format!("{error:#}"),
+            }
+        }
+        Err(Unavailable::Registry(last))
     }
-    let differences = differences(&lock, &sums(&places.libs).map_err(other)?);
-    if differences.is_empty() {
-        return std::fs::write(&places.checked, &lock).map_err(|e| other(e.into()));
-    }
-    std::fs::remove_file(&places.fetched).ok();
-    std::fs::remove_dir_all(&places.rejected).ok();
-    std::fs::rename(&places.libs, &places.rejected).map_err(|e| other(e.into()))?;
-    Err(Unavailable::Wrong(format!(
-        "what came from Maven is not what {LOCK} names ({}). It was moved to {}. If pom.xml was changed on purpose, \
-         write the lock anew with `cargo xtask peers --update-lock` and look at its diff; if not, do not use it: \
-         empty ~/.m2/repository and fetch again, from another network if it stays",
-        differences.join("; "),
-        places.rejected.display()
-    )))
-}
 
-/// A line for each jar: its SHA-256 and its name, which has its version in it.
-fn sums(libs: &Path) -> Result<String> {
-    let mut names: Vec<_> = std::fs::read_dir(libs)?
-        .map(|entry| entry.map(|e| e.file_name()))
-        .collect::<Result<_, _>>()?;
-    names.sort();
-    ensure!(!names.is_empty(), "no jars in {}", libs.display());
-    let ran = Command::new("sha256sum").args(names).current_dir(libs).output();
-    let ran = ran.context("sha256sum (Debian: coreutils) cannot be started")?;
-    ensure!(ran.status.success(), "sha256sum: {}", String::from_utf8_lossy(&ran.stderr));
-    Ok(String::from_utf8(ran.stdout)?)
+    fn fetch_versions(&self, pom: &Path, libs: &Path) -> Result<()> {
+        if self.versions.is_empty() {
+            return maven(pom, libs, None);
+        }
+        let mut versions = self.versions.iter();
+        versions.try_for_each(|version| maven(pom, &libs.join(version), Some(version)))
+    }
+
+    fn check_fetched(&self, workspace: &Workspace) -> Result<(), Unavailable> {
+        let (places, lock_path) = (self.places(workspace), self.lock);
+        let other = |error: anyhow::Error| Unavailable::Other(format!("{error:#}"));
+        let lock = std::fs::read_to_string(workspace.root.join(lock_path));
+        let lock = lock.context(lock_path).map_err(other)?;
+        if std::fs::read_to_string(&places.checked).is_ok_and(|old| old == lock) {
+            return Ok(());
+        }
+        let differences = differences(&lock, &self.sums(&places.libs).map_err(other)?);
+        if differences.is_empty() {
+            return std::fs::write(&places.checked, &lock).map_err(|e| other(e.into()));
+        }
+        std::fs::remove_file(&places.fetched).ok();
+        std::fs::remove_dir_all(&places.rejected).ok();
+        std::fs::rename(&places.libs, &places.rejected).map_err(|e| other(e.into()))?;
+        Err(Unavailable::Wrong(format!(
+            "what came from Maven is not what {lock_path} names ({}). It was moved to {}. If pom.xml was changed on \
+             purpose, write the lock anew with `cargo xtask peers --update-lock` and look at its diff; if not, do not \
+             use it: empty ~/.m2/repository and fetch again, from another network if it stays",
+            differences.join("; "),
+            places.rejected.display()
+        )))
+    }
+
+    /// A line for each jar: its SHA-256 and its name, which has its version in it.
+    fn sums(&self, libs: &Path) -> Result<String> {
+        let folders = if self.versions.is_empty() { &[""] } else { self.versions };
+        let mut names: Vec<PathBuf> = Vec::new();
+        for folder in folders {
+            for entry in std::fs::read_dir(libs.join(folder))? {
+                names.push(Path::new(folder).join(entry?.file_name()));
+            }
+        }
+        names.sort();
+        ensure!(!names.is_empty(), "no jars in {}", libs.display());
+        let ran = Command::new("sha256sum").args(names).current_dir(libs).output();
+        let ran = ran.context("sha256sum (Debian: coreutils) cannot be started")?;
+        ensure!(ran.status.success(), "sha256sum: {}", String::from_utf8_lossy(&ran.stderr));
+        Ok(String::from_utf8(ran.stdout)?)
+    }
 }
 
 /// What is in one list of sums and not in the other, in words.
@@ -144,11 +181,12 @@ fn by_name(list: &str) -> BTreeMap<&str, &str> {
     pairs.map(|(sum, name)| (name, sum)).collect()
 }
 
-fn maven(pom: &Path, libs: &Path) -> Result<()> {
+fn maven(pom: &Path, libs: &Path, version: Option<&str>) -> Result<()> {
     let mut command = Command::new("mvn");
     command.args(["-B", "-ntp", "-f"]).arg(pom);
     command.arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies");
     command.arg(format!("-DoutputDirectory={}", libs.display())).arg("-DincludeScope=runtime");
+    command.args(version.map(|version| format!("-Dkafka.version={version}")));
     let mut last_error = String::new();
     let ended = process::run_bounded(&mut command, ATTEMPT_LIMIT, |line| {
         if line.contains("Copying ") || line.contains("Downloading") {
@@ -187,18 +225,20 @@ mod tests {
         let root = std::env::temp_dir().join(format!("ottla-jars-{}", std::process::id()));
         let workspace =
             Workspace { root: root.clone(), target: root.join("target"), packages: Vec::new() };
-        let places = places(&workspace);
+        let places = KAFKA.places(&workspace);
         // A chosen folder of peers is none of this test's.
         if places.libs.starts_with(&root) {
-            for folder in [&places.libs, &root.join(LOCK).parent().unwrap().to_path_buf()] {
+            for folder in [&places.libs, &root.join(KAFKA.lock).parent().unwrap().to_path_buf()] {
                 std::fs::create_dir_all(folder).unwrap();
             }
             std::fs::write(places.libs.join("one-1.jar"), "one").unwrap();
-            std::fs::write(root.join(LOCK), sums(&places.libs).unwrap()).unwrap();
-            assert!(check_fetched(&workspace).is_ok());
+            std::fs::write(root.join(KAFKA.lock), KAFKA.sums(&places.libs).unwrap()).unwrap();
+            assert!(KAFKA.check_fetched(&workspace).is_ok());
             std::fs::remove_file(&places.checked).unwrap();
             std::fs::write(places.libs.join("one-1.jar"), "other").unwrap();
-            let Err(Unavailable::Wrong(why)) = check_fetched(&workspace) else { panic!("taken") };
+            let Err(Unavailable::Wrong(why)) = KAFKA.check_fetched(&workspace) else {
+                panic!("taken")
+            };
             assert!(why.contains("one-1.jar has") && why.contains("--update-lock"), "{why}");
             assert!(!places.libs.exists() && places.rejected.join("one-1.jar").is_file());
         }

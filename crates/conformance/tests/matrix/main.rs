@@ -24,6 +24,8 @@ struct Language {
     program: &'static str,
     /// Below the folder of peers; there once the peer has been fetched.
     fetched: &'static str,
+    /// Jars below the folder of peers, for Java.
+    class_path: Option<&'static str>,
     /// Below the folder of this crate.
     script: Option<&'static str>,
 }
@@ -32,6 +34,7 @@ const PYTHON: Language = Language {
     peer: "python",
     program: "python/bin/python",
     fetched: "python/fetched.lock",
+    class_path: None,
     script: Some("clients/python/driver.py"),
 };
 
@@ -39,11 +42,28 @@ const NODE: Language = Language {
     peer: "node",
     program: "node",
     fetched: "node/fetched.lock",
+    class_path: None,
     script: Some("clients/node/driver.mjs"),
 };
 
-const GO: Language =
-    Language { peer: "go", program: "go/driver", fetched: "go/driver", script: None };
+const GO: Language = Language {
+    peer: "go",
+    program: "go/driver",
+    fetched: "go/driver",
+    class_path: None,
+    script: None,
+};
+
+/// One source with the jars of each version, compiled when it starts.
+const fn java(class_path: &'static str) -> Language {
+    Language {
+        peer: "kafka-clients",
+        program: "java",
+        fetched: "kafka-clients/checked-jars.lock",
+        class_path: Some(class_path),
+        script: Some("clients/java/Driver.java"),
+    }
+}
 
 #[test]
 fn confluent_kafka() -> Result<()> {
@@ -85,6 +105,21 @@ fn kafka_go() -> Result<()> {
     check(&GO, "kafka-go")
 }
 
+#[test]
+fn kafka_clients_2() -> Result<()> {
+    check(&java("kafka-clients/libs/2.1.1/*"), "kafka-clients 2")
+}
+
+#[test]
+fn kafka_clients_3() -> Result<()> {
+    check(&java("kafka-clients/libs/3.9.2/*"), "kafka-clients 3")
+}
+
+#[test]
+fn kafka_clients_4() -> Result<()> {
+    check(&java("kafka-clients/libs/4.3.1/*"), "kafka-clients 4")
+}
+
 /// Runs all columns with one library and compares the outcome with its row.
 fn check(language: &Language, library: &str) -> Result<()> {
     let fetched = peers_folder().join(language.fetched);
@@ -111,6 +146,11 @@ fn start(language: &Language, library: &str, node: &Node) -> Result<Driver> {
     let program = if own.is_file() { own } else { PathBuf::from(language.program) };
     let mut command = Command::new(program);
     command.env("OTTLA_CLIENTS", peers.join(language.peer));
+    if let Some(class_path) = language.class_path {
+        // Short programs: start quickly, take one core and little memory.
+        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp"]);
+        command.arg(peers.join(class_path));
+    }
     command.args(language.script.map(|script| here.join(script)));
     Driver::spawn(command.args([library, node.bootstrap()]))
 }
