@@ -99,7 +99,9 @@ fn environment(arguments: &Arguments) -> Environment {
 fn wanted(arguments: &Arguments, program: &str) -> bool {
     let by_peer = match arguments.peer.as_deref() {
         Some("librdkafka") => program.ends_with(" librdkafka"),
-        Some("python" | "node" | "go" | "kafka-clients") => program.ends_with(" matrix"),
+        Some("python" | "python-old" | "node" | "go" | "kafka-clients") => {
+            program.ends_with(" matrix")
+        }
         Some("java") => !program.ends_with(" librdkafka") && !program.ends_with(" matrix"),
         _ => true,
     };

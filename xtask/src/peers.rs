@@ -84,6 +84,13 @@ const PEERS: &[Peer] = &[
         fetch: clients::python,
     },
     Peer {
+        name: "python-old",
+        what: "librdkafka 2.0.2 in confluent-kafka 2.0.2 (PyPI)",
+        needs: &[("python3", "python3-venv"), ("sh", "dash")],
+        always: false,
+        fetch: clients::python_old,
+    },
+    Peer {
         name: "node",
         what: "kafkajs, @platformatic/kafka (npm)",
         needs: &[("node", "nodejs"), ("npm", "npm"), ("sh", "dash")],

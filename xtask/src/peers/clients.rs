@@ -27,15 +27,23 @@ struct Language {
 
 /// confluent-kafka, kafka-python and aiokafka, in a virtual environment.
 pub(super) fn python(workspace: &Workspace) -> Result<(), Unavailable> {
-    let fetch = |sources: &Path, folder: &Path| {
-        fetched(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-        let mut pip = Command::new(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--quiet"]);
-        pip.args(["--require-hashes", "--only-binary=:all:", "-r"]);
-        fetched(pip.arg(sources.join("requirements.txt")))
-    };
+    let fetch = |sources: &Path, folder: &Path| wheels(&sources.join("requirements.txt"), folder);
     let lock = "crates/conformance/clients/python/requirements.txt";
     Language { name: "python", lock, fetch }.prepare(workspace)
+}
+
+/// An old librdkafka, in a virtual environment of its own.
+pub(super) fn python_old(workspace: &Workspace) -> Result<(), Unavailable> {
+    let fetch = |sources: &Path, folder: &Path| wheels(&sources.join("old.txt"), folder);
+    Language { name: "python-old", lock: "crates/conformance/clients/python/old.txt", fetch }
+        .prepare(workspace)
+}
+
+fn wheels(lock: &Path, folder: &Path) -> Result<()> {
+    fetched(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--quiet"]);
+    fetched(pip.args(["--require-hashes", "--only-binary=:all:", "-r"]).arg(lock))
 }
 
 /// kafkajs and @platformatic/kafka; their install scripts are not run.
@@ -108,6 +116,9 @@ fn unavailable(why: String) -> Unavailable {
     let wrong = ["DO NOT MATCH THE HASHES", "EINTEGRITY", "SECURITY ERROR"];
     if wrong.iter().any(|word| why.contains(word)) {
         Unavailable::Wrong(why)
+    } else if why.contains("(from versions: ") && !why.contains("(from versions: none)") {
+        // An index that does not answer has no versions at all.
+        Unavailable::Other(format!("nothing is published for this machine: {why}"))
     } else {
         Unavailable::Registry(why)
     }
@@ -137,6 +148,9 @@ mod tests {
         let wrong =
             "verifying x@v1: checksum mismatch; ; SECURITY ERROR; This download does NOT match";
         assert!(matches!(unavailable(wrong.into()), Unavailable::Wrong(_)));
+        let versions = |found| format!("no version satisfies a==1 (from versions: {found})");
+        assert!(matches!(unavailable(versions("2, 3")), Unavailable::Other(_)));
+        assert!(matches!(unavailable(versions("none")), Unavailable::Registry(_)));
         assert!(matches!(unavailable("Connection refused".into()), Unavailable::Registry(_)));
     }
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-LIBRARIES = {"confluent-kafka": "with_confluent", "kafka-python": "with_kafka_python", "aiokafka": "with_aiokafka"}
+LIBRARIES = {"confluent-kafka": "with_confluent", "librdkafka": "with_confluent", "kafka-python": "with_kafka_python", "aiokafka": "with_aiokafka"}
 PATIENCE = 60.0
 
 
@@ -193,8 +193,9 @@ def main():
     library, bootstrap = sys.argv[1:]
     # Answers alone go to stdout; whatever a library prints goes to stderr.
     answers, sys.stdout = sys.stdout, sys.stderr
-    client = importlib.import_module(LIBRARIES[library]).Client(bootstrap, Unsupported)
-    client.version = importlib.metadata.version(library)
+    module = importlib.import_module(LIBRARIES[library])
+    client = module.Client(bootstrap, Unsupported)
+    client.version = getattr(module, "version", importlib.metadata.version)(library)
     driver = Driver(client)
     for line in sys.stdin:
         print(json.dumps(driver.answer(line)), file=answers, flush=True)

@@ -1,17 +1,28 @@
 """confluent-kafka: librdkafka for Python."""
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+import importlib.metadata
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition, libversion
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 LIMIT = 30.0
+# The setting group.protocol came with librdkafka 2.4.0.
+KNOWS_PROTOCOLS = (2, 4) <= tuple(map(int, libversion()[0].split(".")[:2]))
 
 
 def text(data):
     return None if data is None else data.decode()
 
 
+def version(library):
+    """Of confluent-kafka, or of the librdkafka in it."""
+    wheel = importlib.metadata.version("confluent-kafka")
+    return f"{libversion()[0]} (confluent-kafka {wheel})" if library == "librdkafka" else wheel
+
+
 class Client:
     def __init__(self, bootstrap, unsupported):
+        self.unsupported = unsupported
         self.settings = {"bootstrap.servers": bootstrap}
         self.admin = AdminClient(self.settings)
 
@@ -38,7 +49,11 @@ class Client:
         return Reader({**self.settings, "group.id": "unused", "auto.offset.reset": "earliest", "enable.auto.commit": False})
 
     def member(self, group, topic, protocol):
-        settings = {**self.settings, "group.id": group, "group.protocol": protocol, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        if protocol != "classic" and not KNOWS_PROTOCOLS:
+            raise self.unsupported("knows the classic group protocol only")
+        settings = {**self.settings, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        if KNOWS_PROTOCOLS:
+            settings["group.protocol"] = protocol
         if protocol == "classic":
             settings |= {"session.timeout.ms": 10000, "heartbeat.interval.ms": 500}
         reader = Reader(settings)

@@ -38,6 +38,13 @@ const PYTHON: Language = Language {
     script: Some("clients/python/driver.py"),
 };
 
+const PYTHON_OLD: Language = Language {
+    peer: "python-old",
+    program: "python-old/bin/python",
+    fetched: "python-old/fetched.lock",
+    ..PYTHON
+};
+
 const NODE: Language = Language {
     peer: "node",
     program: "node",
@@ -68,6 +75,12 @@ const fn java(class_path: &'static str) -> Language {
 #[test]
 fn confluent_kafka() -> Result<()> {
     check(&PYTHON, "confluent-kafka")
+}
+
+/// The librdkafka that long-lived distributions ship.
+#[test]
+fn librdkafka() -> Result<()> {
+    check(&PYTHON_OLD, "librdkafka")
 }
 
 #[test]
