@@ -132,7 +132,9 @@ impl Prepared {
         tests: &str,
         chosen: impl Fn(&Program) -> bool,
     ) {
-        test::run_programs(&self.workspace, &self.built, summary, environment, tests, chosen);
+        let mut environment = environment.clone();
+        environment.push(peers::unreachable(&self.found));
+        test::run_programs(&self.workspace, &self.built, summary, &environment, tests, chosen);
     }
 
     fn verdict(&self, summary: &Summary) -> Result<()> {

@@ -173,6 +173,15 @@ pub(crate) fn verdict(found: &[(&Peer, Status)], ci: bool) -> Result<()> {
     }
 }
 
+/// What tests are told, so that they skip in continuous integration too: optional peers whose registry did not answer.
+pub(crate) fn unreachable(found: &[(&Peer, Status)]) -> (&'static str, String) {
+    let optional = found
+        .iter()
+        .filter(|(peer, status)| matches!(status, Status::Unreachable(_)) && !peer.always);
+    let names: Vec<&str> = optional.map(|(peer, _)| peer.name).collect();
+    ("OTTLA_UNREACHABLE", names.join(","))
+}
+
 /// One line for each peer: its name, whether it is there, and if not, why.
 pub(crate) fn table(found: &[(&Peer, Status)]) -> String {
     let mut text = format!("{:<14}{:<10}{}", "peer", "", "what, or why not");
@@ -249,6 +258,10 @@ mod tests {
         let (optional, always) = (peer(false), peer(true));
         assert!(verdict(&[(&optional, Status::Unreachable("timeout".into()))], true).is_ok());
         assert!(verdict(&[(&always, Status::Unreachable("timeout".into()))], true).is_err());
+        let silent = || Status::Unreachable("timeout".into());
+        let missing = Status::Missing("no node".into());
+        let found = [(&optional, silent()), (&optional, missing), (&always, silent())];
+        assert_eq!(unreachable(&found).1, "p");
         let text = table(&[(&optional, Status::Unreachable("timeout".into()))]);
         assert!(text.contains("SKIPPED") && text.contains("timeout"), "{text}");
     }

@@ -67,7 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             run_programs(&workspace, &built, &mut summary, &[], "", |p| p.package != "conformance");
             doc_tests(&workspace, &features, &mut summary);
             if !arguments.no_conformance {
-                run_programs(&workspace, &built, &mut summary, &[], "", |p| {
+                let environment = [peers::unreachable(&found)];
+                run_programs(&workspace, &built, &mut summary, &environment, "", |p| {
                     p.package == "conformance"
                 });
             }
