@@ -165,6 +165,8 @@ public final class Driver {
                 }
                 sent.add(producer.send(record));
             }
+            // Version 2.1 forgets what it has when it is closed before the broker has given it a producer id.
+            producer.flush();
         }
         ArrayNode places = JSON.createArrayNode();
         for (Future<RecordMetadata> future : sent) {
@@ -184,6 +186,7 @@ public final class Driver {
                 }
                 sent.add(producer.send(new ProducerRecord<>(topic(arguments), value.toString())));
             }
+            producer.flush();
         }
         for (Future<RecordMetadata> future : sent) {
             future.get();
