@@ -12,6 +12,7 @@ use crate::commands::{
     quorum::QuorumCommand, topic::TopicCommand,
 };
 use crate::exit::EXIT_CODES;
+use crate::names::LinkArgs;
 
 /// An Apache-Kafka-compatible broker, and the tools for it.
 ///
@@ -138,6 +139,8 @@ pub(crate) enum Command {
     /// ports. It changes nothing. The clock that it compares is that of the quorum's leader; it
     /// does not ask whether NTP runs.
     Doctor(DoctorArgs),
+    /// Makes links with the names of Kafka's tools, such as kafka-topics.sh
+    LinkTools(LinkArgs),
     /// Prints the version
     Version,
     /// Prints a completion script for a shell

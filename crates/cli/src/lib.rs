@@ -23,6 +23,7 @@ mod connect;
 mod debug_json;
 mod exit;
 mod format;
+mod names;
 mod output;
 mod run;
 mod settings;
@@ -36,6 +37,7 @@ pub use args::{
 };
 pub use commands::doctor::who_listens;
 pub use exit::{Exit, Failure};
+pub use names::Tool;
 pub use output::{Render, Text};
 pub use run::{Local, run};
 pub use settings::read_settings;

@@ -10,6 +10,7 @@ use crate::args::StorageInfoArgs;
 use crate::args::{Cli, Command, DevArgs, ServerArgs, StorageCommand, StorageFormatArgs};
 use crate::commands;
 use crate::exit::{Exit, Failure};
+use crate::names;
 use crate::terminal::Terminal;
 
 /// Commands that need the broker, and are carried out by the binary.
@@ -108,6 +109,7 @@ async fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Some(Command::Log(command)) => commands::log::run(command, terminal),
         Some(Command::Metadata(command)) => commands::metadata::run(command, terminal),
         Some(Command::Storage(command)) => commands::storage::run(&command, terminal),
+        Some(Command::LinkTools(args)) => names::link_tools(&args, terminal),
         Some(Command::Version) => commands::version::run(terminal),
         Some(Command::Completion { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "ottla", &mut io::stdout());

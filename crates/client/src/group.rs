@@ -115,6 +115,15 @@ impl GroupConsumer {
         self.consumer.poll(patience.min(self.options.heartbeat_interval)).await
     }
 
+    /// Goes back to a record that was returned and not used, so that its offset is not committed.
+    pub fn rewind(&mut self, topic: &str, partition: PartitionIndex, to: Offset) {
+        let has =
+            |(name, index, next): (&str, _, _)| name == topic && index == partition && to < next;
+        if self.consumer.positions().any(has) {
+            self.consumer.assign(topic, partition, to);
+        }
+    }
+
     /// Commits the offsets of what was returned so far.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-leader-election", "org.apache.kafka.tools.LeaderElectionCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
+    ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-storage", "kafka.tools.StorageTool"),
 ];
 

@@ -12,9 +12,13 @@ mod storage;
 
 use std::process::ExitCode;
 
-use ottla_cli::{Cli, Exit, Failure, Local};
+use ottla_cli::{Cli, Exit, Failure, Local, Tool};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if let Some(tool) = arguments.next().as_deref().and_then(Tool::of_name) {
+        return as_tool(tool, arguments.collect());
+    }
     let cli = Cli::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let Ok(runtime) = runtime else {
@@ -34,6 +38,18 @@ fn main() -> ExitCode {
     // A reader thread may still wait for stdin; nobody waits for it.
     runtime.shutdown_background();
     ExitCode::from(exit.code())
+}
+
+/// Called by the name of one of Kafka's tools.
+fn as_tool(tool: Tool, arguments: Vec<std::ffi::OsString>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let Ok(runtime) = runtime else {
+        eprintln!("error: the system gives no threads");
+        return ExitCode::FAILURE;
+    };
+    let code = runtime.block_on(tool.run(arguments));
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }
 
 async fn run(local: Local, terminal: ottla_cli::Terminal) -> Result<Exit, Failure> {

@@ -1,0 +1,154 @@
+//! Kafka's tools by their names: `ottla`, called through a link `kafka-topics.sh`, is that tool.
+//!
+//! Flags, output and exit codes are those of Kafka 4.3's tools; `crates/conformance/tests/names.rs`
+//! runs both and compares. What is our own: the words of the usage, and no stack traces.
+//!
+//! Not here: `ottla`'s own commands. A tool that is not in [`TOOLS`] has no name here either.
+
+mod console_consumer;
+mod console_producer;
+mod formatter;
+mod get_offsets;
+mod groups;
+mod java;
+mod lines;
+mod link;
+mod options;
+mod session;
+mod stop;
+mod topics;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::Path;
+
+use options::{Known, Options};
+use stop::{Run, Stop};
+
+pub(crate) use link::{LinkArgs, run as link_tools};
+
+/// A tool of Kafka's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// `kafka-topics`
+    Topics,
+    /// `kafka-console-consumer`
+    ConsoleConsumer,
+    /// `kafka-console-producer`
+    ConsoleProducer,
+    /// `kafka-get-offsets`
+    GetOffsets,
+    /// `kafka-groups`
+    Groups,
+}
+
+/// The tools and their names; a link may end in `.sh`.
+pub(crate) const TOOLS: [(&str, Tool); 5] = [
+    ("kafka-console-consumer", Tool::ConsoleConsumer),
+    ("kafka-console-producer", Tool::ConsoleProducer),
+    ("kafka-get-offsets", Tool::GetOffsets),
+    ("kafka-groups", Tool::Groups),
+    ("kafka-topics", Tool::Topics),
+];
+
+/// The Kafka release whose tools these are.
+const VERSION: &str = "4.3.1";
+
+impl Tool {
+    /// The tool that a program of this name is.
+    pub fn of_name(program: &OsStr) -> Option<Self> {
+        let name = Path::new(program).file_name()?.to_str()?;
+        let name = name.strip_suffix(".sh").unwrap_or(name);
+        TOOLS.iter().find(|(known, _)| *known == name).map(|(_, tool)| *tool)
+    }
+
+    /// Runs it with these arguments, without the program's name; the value is its exit code.
+    pub async fn run(self, arguments: Vec<OsString>) -> u8 {
+        let arguments: Vec<String> =
+            arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let (known, done) = match self {
+            Self::Topics => (topics::KNOWN, topics::run(&arguments).await),
+            Self::ConsoleConsumer => {
+                (console_consumer::KNOWN, console_consumer::run(&arguments).await)
+            }
+            Self::ConsoleProducer => {
+                (console_producer::KNOWN, console_producer::run(&arguments).await)
+            }
+            Self::GetOffsets => (get_offsets::KNOWN, get_offsets::run(&arguments).await),
+            Self::Groups => (groups::KNOWN, groups::run(&arguments).await),
+        };
+        ended(known, done)
+    }
+}
+
+fn ended(known: &[Known], done: Run<()>) -> u8 {
+    match done {
+        Ok(()) => 0,
+        Err(Stop::Usage(message)) => {
+            complain(&message);
+            complain(options::usage(known).trim_end());
+            1
+        }
+        Err(Stop::End { out, err, code }) => {
+            if !out.is_empty() {
+                say(&out);
+            }
+            if !err.is_empty() {
+                complain(&err);
+            }
+            code
+        }
+        Err(Stop::Thrown { message, .. }) => {
+            complain(&message);
+            1
+        }
+    }
+}
+
+/// What most tools look at first.
+fn help_or_version(options: &Options, about: &str) -> Run<()> {
+    if options.is_empty() || options.has("help") {
+        return Err(Stop::Usage(about.to_owned()));
+    }
+    if options.has("version") {
+        return Err(Stop::done(VERSION));
+    }
+    Ok(())
+}
+
+/// A line on stdout. Whoever no longer reads it is no reason to fail.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// These bytes on stdout; false if nobody reads them.
+fn say_part(bytes: &[u8]) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).is_ok()
+}
+
+/// A line on stderr.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let tool = |name: &str| Tool::of_name(OsStr::new(name));
+        assert_eq!(tool("/usr/bin/kafka-topics.sh"), Some(Tool::Topics));
+        assert_eq!(tool("kafka-topics"), Some(Tool::Topics));
+        let page = include_str!("../../../../docs/kafka-tools.md");
+        for (name, _) in TOOLS {
+            assert!(page.contains(&format!("| `{name}` |")), "{name} is not in the page");
+        }
+        for other in ["ottla", "kafka-topic", "kafka-topics.bat", "/kafka-topics/ottla", ""] {
+            assert_eq!(tool(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Kafka's tools by their names: the same command lines through our links and through Kafka's own classes,
+//! against the same broker, must print the same and end the same.
+//!
+//! The command lines are data, in `names/*.txt`; a line `!what: reason` before a command is an allowed
+//! difference. `{bs}` is the broker, `{x}` a word that differs between the two sides and is made equal again
+//! in what they print, `{dir}` the test's folder.
+#![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use ottla_conformance::{ensure_java, tool_class};
+use ottla_testkit::{
+    Folder, Java, Kind, Node, NodeOptions, Ran, ottla_binary, peers_folder, run_bounded,
+};
+use serde_json::{Value, json};
+
+const CASES: &[(&str, &str)] = &[
+    ("topics", include_str!("names/topics.txt")),
+    ("offsets", include_str!("names/offsets.txt")),
+    ("console", include_str!("names/console.txt")),
+    ("groups", include_str!("names/groups.txt")),
+];
+
+/// What one side calls its own things; as long as the other's, for the columns.
+const SIDES: [&str; 2] = ["sidej", "sideo"];
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn as_kafkas_own() -> Result<()> {
+    ensure_java!();
+    let node = Node::start(Kind::target(), NodeOptions::default())?;
+    let links = Folder::new("links")?;
+    let ran =
+        run_bounded(Command::new(ottla_binary()?).arg("link-tools").arg(links.path()), "", LIMIT)?;
+    ensure!(ran.code == Some(0), "{}{}", ran.stdout, ran.stderr);
+    let mut tools = Tools::start(links.path())?;
+    let only = std::env::var("OTTLA_NAMES").unwrap_or_default();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (file, text) in CASES.iter().filter(|(file, _)| only.is_empty() || only == *file) {
+        for case in cases(text)? {
+            count += 1;
+            let replaced = |side: &str| case.replaced(node.bootstrap(), side, links.path());
+            let (java, ours) = (replaced(SIDES[0]), replaced(SIDES[1]));
+            let theirs = plain(&tools.run(&java)?);
+            let ours = plain(&run_link(links.path(), &ours)?);
+            wrong.extend(case.differences(&theirs, &ours).map(|text| format!("{file}: {text}")));
+        }
+    }
+    ensure!(wrong.is_empty(), "{} of {count} differ\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn links_are_made_once_and_never_over_other_files() -> Result<()> {
+    let folder = Folder::new("links")?;
+    let link = |more: &[&str]| {
+        let mut command = Command::new(ottla_binary()?);
+        run_bounded(command.arg("link-tools").arg(folder.path().join("bin")).args(more), "", LIMIT)
+    };
+    let first = folder.path().join("bin/kafka-topics.sh");
+    let dry = link(&["--dry-run"])?;
+    ensure!(dry.code == Some(0) && dry.stdout.contains("would make") && !first.exists());
+    let made = link(&[])?;
+    ensure!(made.code == Some(0) && first.is_symlink(), "{}{}", made.stdout, made.stderr);
+    let again = link(&[])?;
+    ensure!(again.code == Some(0) && again.stdout.contains("is there"), "{}", again.stdout);
+    std::fs::remove_file(&first)?;
+    std::fs::write(&first, "mine")?;
+    let refused = link(&[])?;
+    ensure!(refused.code == Some(7), "{:?}", refused.code);
+    ensure!(std::fs::read_to_string(&first)? == "mine");
+    Ok(())
+}
+
+/// A command line, and what may differ.
+#[derive(Clone, Debug, Default)]
+struct Case {
+    tool: String,
+    words: Vec<String>,
+    stdin: String,
+    /// `stdout`, `stderr`, `code` or `usage`.
+    allowed: Vec<String>,
+}
+
+fn cases(text: &str) -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    let mut allowed = Vec::new();
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        if let Some(difference) = line.strip_prefix('!') {
+            let (what, reason) = difference.split_once(": ").context("a reason")?;
+            ensure!(!reason.is_empty(), "{line}");
+            allowed.extend(what.split(',').map(str::to_string));
+            continue;
+        }
+        let (line, stdin) = line.split_once(" <<< ").unwrap_or((line, ""));
+        let mut words = words(line).into_iter();
+        cases.push(Case {
+            tool: words.next().context("a tool")?,
+            words: words.collect(),
+            stdin: stdin.replace("\\n", "\n").replace("\\t", "\t"),
+            allowed: std::mem::take(&mut allowed),
+        });
+    }
+    Ok(cases)
+}
+
+/// Words of a line; apostrophes keep spaces, and an empty word, together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_string());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_string));
+        }
+    }
+    words
+}
+
+impl Case {
+    fn replaced(&self, bootstrap: &str, side: &str, folder: &Path) -> Self {
+        let folder = folder.display().to_string();
+        let replace = |text: &String| {
+            text.replace("{bs}", bootstrap).replace("{x}", side).replace("{dir}", &folder)
+        };
+        let words = self.words.iter().map(replace).collect();
+        Self { words, stdin: replace(&self.stdin), ..self.clone() }
+    }
+
+    fn differences(&self, theirs: &Plain, ours: &Plain) -> Option<String> {
+        let mut text = String::new();
+        let mut compare = |what: &str, theirs: &str, ours: &str| {
+            if theirs != ours && !self.allowed.iter().any(|a| a == what) {
+                text.push_str(&format!("  {what}\n    Kafka {theirs:?}\n    ours  {ours:?}\n"));
+            }
+        };
+        compare("code", &format!("{:?}", theirs.code), &format!("{:?}", ours.code));
+        compare("stdout", &theirs.stdout, &ours.stdout);
+        compare("stderr", &theirs.stderr, &ours.stderr);
+        compare("usage", &theirs.usage.join(" "), &ours.usage.join(" "));
+        let line = format!("{} {}", self.tool, self.words.join(" "));
+        (!text.is_empty()).then(|| format!("{line}\n{text}"))
+    }
+}
+
+/// What a tool printed, without what never is the same.
+#[derive(Debug)]
+struct Plain {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    /// The options that a usage names; its words are our own.
+    usage: Vec<String>,
+}
+
+fn plain(ran: &Ran) -> Plain {
+    // Lists show what both have made.
+    let neutral = |text: &str| text.replace(SIDES[0], "{side}").replace(SIDES[1], "{side}");
+    let mut usage = Vec::new();
+    let mut stderr = Vec::new();
+    let mut in_usage = false;
+    for line in ran.stderr.lines() {
+        in_usage |= line.starts_with("Option ") && line.trim_end().ends_with("Description");
+        if in_usage {
+            // joptsimple marks what is required.
+            let line = line.strip_prefix("* ").unwrap_or(line);
+            let is_option = |word: &&str| line.starts_with("--") && !word.ends_with('-');
+            let option = line.split_whitespace().next().filter(is_option);
+            usage.extend(option.map(neutral));
+        } else if !is_stack(line) {
+            stderr.push(neutral(line));
+        }
+    }
+    usage.sort();
+    let stdout: Vec<String> = ran.stdout.lines().map(|line| without_ids(&neutral(line))).collect();
+    let text = |lines: Vec<String>| lines.join("\n").trim_end().to_string();
+    Plain { code: ran.code, stdout: text(stdout), stderr: text(stderr), usage }
+}
+
+/// A line of a Java stack.
+fn is_stack(line: &str) -> bool {
+    let head = line.split([':', ' ']).next().unwrap_or_default();
+    let is_class = head.contains('.') && (head.ends_with("Exception") || head.ends_with("Error"));
+    line.starts_with("\tat ")
+        || line.starts_with("\t... ")
+        || line.starts_with("Caused by: ")
+        || is_class
+}
+
+/// Ids of topics are drawn when a topic is made.
+fn without_ids(line: &str) -> String {
+    let fields = line.split('\t').map(|field| match field.split_once(": ") {
+        Some(("TopicId", _)) => "TopicId: {id}",
+        _ => field,
+    });
+    fields.collect::<Vec<_>>().join("\t")
+}
+
+fn run_link(folder: &Path, case: &Case) -> Result<Ran> {
+    let link = folder.join(format!("{}.sh", case.tool));
+    run_bounded(Command::new(link).args(&case.words), &case.stdin, LIMIT)
+}
+
+/// Kafka's tools in one virtual machine.
+struct Tools {
+    child: Child,
+    input: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl Tools {
+    fn start(folder: &Path) -> Result<Self> {
+        let java = Java::find()?;
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/tools");
+        let classes: PathBuf = peers_folder().join("java/tools");
+        java.compile(&sources, &classes)?;
+        let mut child = java
+            .with_flags(&[
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-Xmx1g",
+                // What is logged is no output of a tool.
+                "-Dorg.apache.logging.log4j.level=OFF",
+            ])
+            .command(&[&classes], "Tools")
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start java")?;
+        let input = child.stdin.take().context("stdin was asked for")?;
+        let output = child.stdout.take().context("stdout was asked for")?;
+        let (sender, answers) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, input, answers })
+    }
+
+    fn run(&mut self, case: &Case) -> Result<Ran> {
+        let class = tool_class(&case.tool)?;
+        let command = json!({"class": class, "arguments": case.words, "stdin": case.stdin});
+        writeln!(self.input, "{command}").context("the tools have ended")?;
+        self.input.flush()?;
+        let line = self.answers.recv_timeout(LIMIT).with_context(|| format!("{case:?}"))?;
+        let answer: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_string();
+        let Some(code) = answer["code"].as_i64() else { bail!("no code in {line}") };
+        let code = i32::try_from(code).ok();
+        Ok(Ran { code, stdout: text("stdout"), stderr: text("stderr") })
+    }
+}
+
+impl Drop for Tools {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
