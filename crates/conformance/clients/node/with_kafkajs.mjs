@@ -34,6 +34,8 @@ const unframed = (snappy) => async (buffer) => {
 
 const CODECS = { none: "None", gzip: "GZIP", snappy: "Snappy", lz4: "LZ4", zstd: "ZSTD" };
 const text = (data) => (data == null ? null : data.toString());
+// A consumer that closes waits for its last fetch.
+const quick = { maxWaitTimeInMs: 200 };
 let readers = 0;
 
 export async function open(bootstrap) {
@@ -92,7 +94,7 @@ class Client {
 
   /** kafkajs reads in a group only. */
   async reader(topic, take, paused = []) {
-    const consumer = this.kafka.consumer({ groupId: `reader-${process.pid}-${readers++}` });
+    const consumer = this.kafka.consumer({ ...quick, groupId: `reader-${process.pid}-${readers++}` });
     await this.start(consumer, topic, take, false);
     if (paused.length > 0) consumer.pause([{ topic, partitions: paused }]);
     return {
@@ -103,7 +105,7 @@ class Client {
 
   async member(groupId, topic, protocol, take) {
     if (protocol !== "classic") throw new Unsupported("knows the classic group protocol only");
-    const consumer = this.kafka.consumer({ groupId, sessionTimeout: 10_000, heartbeatInterval: 500 });
+    const consumer = this.kafka.consumer({ ...quick, groupId, sessionTimeout: 10_000, heartbeatInterval: 500 });
     const state = { assigned: [], error: null };
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       state.assigned = Object.entries(payload.memberAssignment).flatMap(([name, list]) => list.map((partition) => `${name}-${partition}`));
