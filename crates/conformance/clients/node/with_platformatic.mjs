@@ -1,5 +1,7 @@
 // @platformatic/kafka: TypeScript, with the requests of the newest versions.
 
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { Unsupported, library } from "./library.mjs";
 
 const { Admin, Consumer, Producer } = await library("@platformatic/kafka/dist/index.js");
@@ -7,7 +9,7 @@ const TOPIC = 2;
 
 const data = (value) => (value == null ? value : Buffer.from(value));
 const text = (value) => (value == null ? null : value.toString());
-const retrying = { retries: 100, retryDelay: 100 };
+const retrying = { retries: 20, retryDelay: 100 };
 let readers = 0;
 
 export async function open(bootstrap) {
@@ -73,26 +75,33 @@ class Client {
   async member(groupId, topic, protocol, take) {
     const times = protocol === "classic" ? { sessionTimeout: 10_000, heartbeatInterval: 500 } : {};
     const consumer = new Consumer({ ...this.options, groupId, groupProtocol: protocol, ...times });
-    const state = { error: null };
-    await this.start(consumer, topic, take, "committed", (error) => (state.error = String(error)));
+    await this.start(consumer, topic, take, "committed");
     const assigned = () => (consumer.assignments ?? []).flatMap(({ topic, partitions }) => partitions.map((partition) => `${topic}-${partition}`));
-    return { state: () => ({ ...state, assigned: assigned() }), close: () => consumer.close(true) };
+    return { state: () => ({ assigned: assigned(), error: null }), close: () => consumer.close(true) };
   }
 
-  /**
-   * A stream that failed is over, and its consumer makes the next one: so its documentation has it. A kill of the broker
-   * always comes to that: the library cannot read the tagged field beside FENCED_LEADER_EPOCH, of any broker.
-   */
-  async start(consumer, topic, take, mode, failed = () => {}) {
+  async start(consumer, topic, take, mode) {
     const stream = await consumer.consume({ topics: [topic], mode, fallbackMode: "earliest", autocommit: 500, maxWaitTime: 200 });
     stream.on("data", (message) => {
       const headers = [...message.headers].map(([name, value]) => [text(name), text(value)]);
       const { partition, offset, timestamp } = message;
       take({ partition, offset: Number(offset), timestamp: Number(timestamp), key: text(message.key), value: text(message.value), headers });
     });
-    stream.on("error", () => {
-      if (!consumer.closed) this.start(consumer, topic, take, mode, failed).catch(failed);
-    });
+    stream.on("error", () => this.restart(consumer, topic, take, mode));
+  }
+
+  /**
+   * A stream that failed is over, and its consumer makes the next one: so its documentation has it. A kill of the broker
+   * always comes to that: the library cannot read the tagged field beside FENCED_LEADER_EPOCH, of any broker.
+   */
+  async restart(consumer, topic, take, mode) {
+    while (!consumer.closed) {
+      try {
+        return await this.start(consumer, topic, take, mode);
+      } catch {
+        await sleep(100);
+      }
+    }
   }
 
   async since(topic, timestamp) {
