@@ -141,7 +141,11 @@ fn check(language: &Language, library: &str) -> Result<()> {
         note_skip(library, language.peer, &why);
         return Ok(());
     }
-    let mut node = Node::start(Kind::target(), NodeOptions::default())?;
+    // In the new protocol the broker says how often; a rebalance takes some of these.
+    let options = NodeOptions::default()
+        .with("group.consumer.min.heartbeat.interval.ms", "500")
+        .with("group.consumer.heartbeat.interval.ms", "500");
+    let mut node = Node::start(Kind::target(), options)?;
     let mut driver = start(language, library, &node)?;
     let version = driver.call(&json!({"do": "version"}))?;
     let mut cells = Vec::new();
