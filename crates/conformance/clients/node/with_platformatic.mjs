@@ -48,7 +48,7 @@ class Client {
   }
 
   async producer(codec, acks) {
-    if (codec === "zstd") throw new Unsupported("has zstd from Node.js 22 on");
+    if (codec === "zstd") throw new Unsupported("needs Node.js 22");
     const settings = { retries: true, acks: acks === "all" ? -1 : Number(acks), idempotent: acks === "all", compression: codec };
     const producer = new Producer({ ...this.options, ...settings });
     return {

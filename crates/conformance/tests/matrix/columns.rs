@@ -115,7 +115,7 @@ fn codecs(row: &mut Row<'_>) -> Result<Cell> {
             json!({"do": "generate", "topic": topic, "count": 1000, "size": 300, "codec": codec});
         match row.driver.attempt(&generate)? {
             Err(refused) if refused.error == "Unsupported" => {
-                lacking.push(codec);
+                lacking.push(format!("{codec} ({})", refused.message));
                 continue;
             }
             Err(refused) => bail!("{codec}: {refused:?}"),
