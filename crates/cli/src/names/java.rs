@@ -6,20 +6,25 @@ use regex::Regex;
 use super::stop::{Run, Stop};
 
 /// `String.hashCode`.
-fn hash(text: &str) -> u32 {
+pub(super) fn hash(text: &str) -> u32 {
     let step = |hash: u32, unit: u16| hash.wrapping_mul(31).wrapping_add(u32::from(unit));
     text.encode_utf16().fold(0, step)
 }
 
 /// The order in which a `HashMap` with room for `capacity` yields these keys.
 pub(super) fn hash_order<T>(items: &mut [T], capacity: usize, key: impl Fn(&T) -> &str) {
+    hash_order_by(items, capacity, |item| hash(key(item)));
+}
+
+/// As [`hash_order`], for keys with these hashes.
+pub(super) fn hash_order_by<T>(items: &mut [T], capacity: usize, hash: impl Fn(&T) -> u32) {
     let mut size = capacity.max(1).next_power_of_two();
     while size * 3 / 4 < items.len() {
         size *= 2;
     }
     let mask = u32::try_from(size - 1).unwrap_or(u32::MAX);
     items.sort_by_key(|item| {
-        let hash = hash(key(item));
+        let hash = hash(item);
         (hash ^ (hash >> 16)) & mask
     });
 }

@@ -5,6 +5,7 @@
 //!
 //! Not here: `ottla`'s own commands. A tool that is not in [`TOOLS`] has no name here either.
 
+mod broker_api_versions;
 mod console_consumer;
 mod console_producer;
 mod formatter;
@@ -13,6 +14,7 @@ mod groups;
 mod java;
 mod lines;
 mod link;
+mod log_dirs;
 mod options;
 mod session;
 mod stop;
@@ -40,14 +42,20 @@ pub enum Tool {
     GetOffsets,
     /// `kafka-groups`
     Groups,
+    /// `kafka-broker-api-versions`
+    BrokerApiVersions,
+    /// `kafka-log-dirs`
+    LogDirs,
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 5] = [
+pub(crate) const TOOLS: [(&str, Tool); 7] = [
+    ("kafka-broker-api-versions", Tool::BrokerApiVersions),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
     ("kafka-get-offsets", Tool::GetOffsets),
     ("kafka-groups", Tool::Groups),
+    ("kafka-log-dirs", Tool::LogDirs),
     ("kafka-topics", Tool::Topics),
 ];
 
@@ -76,6 +84,10 @@ impl Tool {
             }
             Self::GetOffsets => (get_offsets::KNOWN, get_offsets::run(&arguments).await),
             Self::Groups => (groups::KNOWN, groups::run(&arguments).await),
+            Self::BrokerApiVersions => {
+                (broker_api_versions::KNOWN, broker_api_versions::run(&arguments).await)
+            }
+            Self::LogDirs => (log_dirs::KNOWN, log_dirs::run(&arguments).await),
         };
         ended(known, done)
     }

@@ -80,6 +80,14 @@ pub(super) fn client(bootstrap: &str, properties: &Properties, id: &str) -> Run<
             "security.protocol={protocol} is not available: this tool speaks PLAINTEXT only"
         )));
     }
+    if bootstrap.is_empty() {
+        return Err(Stop::Thrown {
+            class: CONFIG_EXCEPTION.to_owned(),
+            message: "Configuration 'bootstrap.servers' must not be empty. Valid values include: \
+                      any non-empty value"
+                .to_owned(),
+        });
+    }
     let addresses = HostPort::parse_list(bootstrap).map_err(|_| Stop::Thrown {
         class: CONFIG_EXCEPTION.to_owned(),
         message: format!("Invalid url in bootstrap.servers: {bootstrap}"),
@@ -95,9 +103,16 @@ pub(super) fn client(bootstrap: &str, properties: &Properties, id: &str) -> Run<
     Ok(Client::new(options))
 }
 
-/// As [`client`], for administrative calls.
+/// As [`client`], for administrative calls; Kafka's own wraps what is wrong with its settings.
 pub(super) fn admin(bootstrap: &str, properties: &Properties, id: &str) -> Run<Admin> {
-    client(bootstrap, properties, id).map(Admin::new)
+    let client = client(bootstrap, properties, id).map_err(|stop| match stop {
+        Stop::Thrown { class, .. } if class == CONFIG_EXCEPTION => Stop::Thrown {
+            class: "org.apache.kafka.common.KafkaException".to_owned(),
+            message: "Failed to create new KafkaAdminClient".to_owned(),
+        },
+        other => other,
+    });
+    client.map(Admin::new)
 }
 
 /// The complaint about a list of servers that is none.

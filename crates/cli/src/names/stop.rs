@@ -94,7 +94,7 @@ impl From<ClientError> for Stop {
 }
 
 /// The exception that a client of Kafka's makes of an error.
-fn class_of(code: ErrorCode) -> String {
+pub(super) fn class_of(code: ErrorCode) -> String {
     let name = match code {
         ErrorCode::UnknownServerError => "UnknownServerException".to_owned(),
         ErrorCode::TopicAlreadyExists => "TopicExistsException".to_owned(),

@@ -65,8 +65,7 @@ pub(super) async fn run(arguments: &[String]) -> Run<()> {
     check(&options)?;
     let properties = Properties::of_file(options.one("command-config")?)?;
     let bootstrap = options.one("bootstrap-server")?.unwrap_or_default();
-    let admin = admin(bootstrap, &properties, "adminclient-1")
-        .map_err(|stop| stop.caught(|_, _| Stop::err("Failed to create new KafkaAdminClient")))?;
+    let admin = admin(bootstrap, &properties, "adminclient-1")?;
     let done = match options.any_of(&["create", "alter", "list", "describe"]) {
         Some("create") => create(&admin, &options).await,
         Some("alter") => alter(&admin, &options).await,

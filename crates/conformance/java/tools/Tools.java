@@ -27,6 +27,7 @@ public final class Tools {
     private static final List<Runnable> HOOKS = new ArrayList<>();
     private static ObjectNode answer;
 
+    @SuppressWarnings("removal")
     public static void main(String[] unused) throws Exception {
         ObjectMapper json = new ObjectMapper();
         PrintStream answers = System.out;
@@ -34,6 +35,8 @@ public final class Tools {
         Exit.setExitProcedure((code, message) -> end(code));
         Exit.setHaltProcedure((code, message) -> end(code));
         Exit.setShutdownHookAdder((name, hook) -> HOOKS.add(hook));
+        java.security.Policy.setPolicy(new Everything());
+        System.setSecurityManager(new NoExit());
         for (String line = commands.readLine(); line != null; line = commands.readLine()) {
             JsonNode command = json.readTree(line);
             answer = json.createObjectNode();
@@ -41,7 +44,30 @@ public final class Tools {
             answers.println(json.writeValueAsString(answer));
             answers.flush();
         }
+        System.setSecurityManager(null);
         Runtime.getRuntime().halt(0);
+    }
+
+    /** argparse4j ends the machine itself. Java has such managers up to 23. */
+    @SuppressWarnings("removal")
+    private static final class NoExit extends SecurityManager {
+        @Override
+        public void checkExit(int code) {
+            end(code);
+        }
+
+        @Override
+        public void checkPermission(java.security.Permission permission) {
+            // Everything else is allowed.
+        }
+    }
+
+    @SuppressWarnings("removal")
+    private static final class Everything extends java.security.Policy {
+        @Override
+        public boolean implies(java.security.ProtectionDomain domain, java.security.Permission permission) {
+            return true;
+        }
     }
 
     private static void run(JsonNode command) throws Exception {
