@@ -116,12 +116,14 @@ impl Partition {
         self.close_files()
     }
 
-    /// Closes files; answers whether they are closed.
+    /// Closes files, unless records wait for a sync that was promised; answers whether they are
+    /// closed. A file that stays open until its sync is told of every failed write before it.
     pub(crate) fn close_files(&self) -> bool {
         let mut state = self.state.lock();
-        let ages = self.config.load().flush_age.is_some();
+        let config = self.config.load();
+        let promised = config.durability == Durability::Fsync || config.flush_age.is_some();
         let Some(log) = state.log.as_mut().filter(|log| !log.is_failed()) else { return true };
-        if ages && log.flushed_to() < log.end_offset() {
+        if promised && log.flushed_to() < log.end_offset() {
             return false;
         }
         match log.release() {

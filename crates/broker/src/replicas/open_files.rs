@@ -75,12 +75,17 @@ mod tests {
 
     const NOW: WallTime = WallTime::from_millis(1);
 
-    fn partition(folder: &Folder, directory: &Arc<Directory>, index: i32) -> Arc<Partition> {
+    fn partition(
+        folder: &Folder,
+        directory: &Arc<Directory>,
+        index: i32,
+        durability: Durability,
+    ) -> Arc<Partition> {
         let name = TopicPartition::parse(&format!("t-{index}")).unwrap();
         let log = Arc::new(LogConfig::default());
         let config = PartitionConfig {
             log: log.clone(),
-            durability: Durability::Os,
+            durability,
             min_insync_replicas: 1,
             file_delete_delay: Duration::ZERO,
             flush_messages: None,
@@ -104,7 +109,8 @@ mod tests {
         let folder = Folder::new("open-files").unwrap();
         let path = folder.path().display().to_string();
         let directory = Arc::new(Directory::start(0, path, Arc::default(), 2).unwrap());
-        let all: Vec<_> = (0..4).map(|index| partition(&folder, &directory, index)).collect();
+        let all: Vec<_> =
+            (0..4).map(|index| partition(&folder, &directory, index, Durability::Os)).collect();
         let check = |expected: [bool; 4]| {
             let open: Vec<_> =
                 all.iter().map(|p| p.with_log(|log| log.is_open()).unwrap()).collect();
@@ -125,5 +131,23 @@ mod tests {
         all.iter().for_each(append);
         assert!(all.iter().all(|p| p.with_log(|log| log.end_offset().0 >= 2).unwrap()));
         directory.close();
+    }
+
+    #[test]
+    fn a_file_stays_open_until_its_promised_sync() {
+        let folder = Folder::new("open-files").unwrap();
+        let path = folder.path().display().to_string();
+        let directory = Arc::new(Directory::start(0, path, Arc::default(), 4).unwrap());
+        // Nobody syncs but this test.
+        directory.close();
+        for (index, durability) in [(0, Durability::Os), (1, Durability::Fsync)] {
+            let partition = partition(&folder, &directory, index, durability);
+            append(&partition);
+            let unsynced = partition.with_log(|log| log.flushed_to() < log.end_offset()).unwrap();
+            assert!(unsynced, "{durability:?}");
+            assert_eq!(partition.close_files(), durability == Durability::Os, "{durability:?}");
+            partition.flush();
+            assert!(partition.close_files(), "{durability:?}");
+        }
     }
 }
