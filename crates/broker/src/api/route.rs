@@ -54,6 +54,23 @@ fn broker(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handled {
         ApiKey::InitProducerId => serve(shared, ctx, body, api::init_producer_id::handle),
         ApiKey::DeleteGroups => serve(shared, ctx, body, api::delete_groups::handle),
         ApiKey::OffsetDelete => serve(shared, ctx, body, api::offset_delete::handle),
+        ApiKey::IncrementalAlterConfigs => {
+            serve(shared, ctx, body, api::alter_configs::incremental)
+        }
+        ApiKey::AlterConfigs => serve(shared, ctx, body, api::alter_configs::replace),
+        ApiKey::DescribeConfigs => serve(shared, ctx, body, api::describe_configs::handle),
+        ApiKey::DescribeUserScramCredentials => {
+            serve(shared, ctx, body, api::describe_user_scram_credentials::handle)
+        }
+        ApiKey::DescribeClientQuotas => serve(shared, ctx, body, api::client_quotas::handle),
+        ApiKey::ListConfigResources => serve(shared, ctx, body, api::list_config_resources::handle),
+        _ => forwarded(shared, ctx, body),
+    }
+}
+
+/// What a broker passes on to the active controller as it came.
+fn forwarded(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handled {
+    match ctx.api {
         ApiKey::CreateTopics => {
             forward::<CreateTopicsRequest, CreateTopicsResponse>(shared, ctx, body)
         }
@@ -78,16 +95,6 @@ fn broker(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handled {
         ApiKey::DescribeQuorum => {
             forward::<DescribeQuorumRequest, DescribeQuorumResponse>(shared, ctx, body)
         }
-        ApiKey::IncrementalAlterConfigs => {
-            serve(shared, ctx, body, api::alter_configs::incremental)
-        }
-        ApiKey::AlterConfigs => serve(shared, ctx, body, api::alter_configs::replace),
-        ApiKey::DescribeConfigs => serve(shared, ctx, body, api::describe_configs::handle),
-        ApiKey::DescribeUserScramCredentials => {
-            serve(shared, ctx, body, api::describe_user_scram_credentials::handle)
-        }
-        ApiKey::DescribeClientQuotas => serve(shared, ctx, body, api::client_quotas::handle),
-        ApiKey::ListConfigResources => serve(shared, ctx, body, api::list_config_resources::handle),
         other => unserved(other),
     }
 }
