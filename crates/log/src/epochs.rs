@@ -101,9 +101,11 @@ impl LeaderEpochs {
     /// Forgets epochs that begin at or behind `end`.
     pub(crate) fn truncate_from_end(&mut self, end: Offset) {
         let keep = self.entries.partition_point(|entry| entry.1 < end);
-        let unwritten = matches!(self.changed, Changed::From(start) if self.entries.get(keep).is_some_and(|entry| start <= entry.1));
-        if keep < self.entries.len() && !unwritten {
-            self.changed = Changed::Yes;
+        if let Some(&(_, first)) = self.entries.get(keep) {
+            // Entries that the file never had are not missed there.
+            if !matches!(self.changed, Changed::From(start) if start <= first) {
+                self.changed = Changed::Yes;
+            }
         }
         self.entries.truncate(keep);
     }
