@@ -27,7 +27,7 @@ pub enum Exit {
     Conflict = 7,
     /// A check found something unhealthy.
     Unhealthy = 10,
-    /// Interrupted by Ctrl-C.
+    /// Interrupted by Ctrl-C, or told to end (SIGTERM).
     Interrupted = 130,
 }
 

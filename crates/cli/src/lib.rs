@@ -8,7 +8,8 @@
 //! progress only on a terminal; destructive commands ask on a terminal and need `--yes` without
 //! one; exit codes are those of [`Exit`].
 //!
-//! What this crate is not: of a broker it knows nothing that it does not tell any other client. Files it only reads.
+//! What this crate is not: of a broker it knows nothing that it does not tell any other client.
+//! It writes no file of a node.
 
 #![doc = include_str!("../README.md")]
 #![allow(
@@ -27,6 +28,7 @@ mod names;
 mod output;
 mod run;
 mod settings;
+mod signals;
 mod suggest;
 mod table;
 mod terminal;

@@ -105,6 +105,10 @@ pub struct Consumer {
     generation: u64,
 }
 
+/// Where partitions ended when somebody asked.
+#[derive(Clone, Debug)]
+pub struct Ends(BTreeMap<(Arc<str>, PartitionIndex), Offset>);
+
 #[derive(Clone, Copy, Debug)]
 struct Position {
     next: Offset,
@@ -178,6 +182,29 @@ impl Consumer {
     /// Whether nothing is left to read in any partition, as of the last answers.
     pub fn is_at_end(&self) -> bool {
         self.positions.values().all(|at| at.high_watermark.is_some_and(|end| end <= at.next))
+    }
+
+    /// Asks where the partitions that are read end now. A broker that syncs records before it shows
+    /// them (`ottla.durability=fsync`) answers with those that it has acknowledged, too.
+    ///
+    /// With [`ConsumerOptions::read_committed`] it asks nothing: an open transaction may hold back
+    /// what is there.
+    ///
+    /// # Errors
+    /// When an offset cannot be looked up.
+    pub async fn ends(&self) -> Result<Ends, ClientError> {
+        let mut ends = BTreeMap::new();
+        for key in self.positions.keys().filter(|_| !self.options.read_committed) {
+            let end = self.look_up(&key.0, key.1, OffsetSpec::Latest).await?;
+            ends.insert(key.clone(), end);
+        }
+        Ok(Ends(ends))
+    }
+
+    /// Whether everything before `ends` has been read, and nothing is left as of the last answers.
+    pub fn is_past(&self, ends: &Ends) -> bool {
+        let past = |(key, at): (_, &Position)| ends.0.get(key).is_none_or(|end| *end <= at.next);
+        self.is_at_end() && self.positions.iter().all(past)
     }
 
     /// Reads what the next answer brings: records in offset order for each partition, or nothing

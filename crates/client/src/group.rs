@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::admin::{Admin, OffsetSpec, millis};
 use crate::client::Client;
-use crate::consumer::{ConsumedRecord, Consumer, ConsumerOptions};
+use crate::consumer::{ConsumedRecord, Consumer, ConsumerOptions, Ends};
 use crate::error::{ClientError, Refusal};
 
 /// How to be a member.
@@ -97,6 +97,19 @@ impl GroupConsumer {
     /// Whether this member has a place in the group and nothing is left to read for it.
     pub fn is_at_end(&self) -> bool {
         self.membership.is_some() && self.consumer.is_at_end()
+    }
+
+    /// As [`Consumer::ends`], of this member's partitions.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ends(&self) -> Result<Ends, ClientError> {
+        self.consumer.ends().await
+    }
+
+    /// As [`Consumer::is_past`], while this member has a place in the group.
+    pub fn is_past(&self, ends: &Ends) -> bool {
+        self.membership.is_some() && self.consumer.is_past(ends)
     }
 
     /// Reads as [`Consumer::poll`] does, and keeps up the membership. Offsets of what the call

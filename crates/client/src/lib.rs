@@ -33,7 +33,7 @@ pub use admin::{
 pub use api::Request;
 pub use client::{Client, ClientOptions};
 pub use connection::{Connection, ConnectionOptions};
-pub use consumer::{ConsumedRecord, Consumer, ConsumerOptions};
+pub use consumer::{ConsumedRecord, Consumer, ConsumerOptions, Ends};
 pub use error::{ClientError, Refusal, hint};
 pub use group::{GroupConsumer, GroupOptions};
 pub use metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};

@@ -267,34 +267,14 @@ async fn records_before_the_asked_offset_and_control_batches_are_not_shown() {
         ApiKey::Metadata => {
             metadata(version, "127.0.0.1", *own_port.lock().unwrap(), Some(("t", 1)))
         }
-        ApiKey::ListOffsets => {
-            let partition = list_offsets_response::ListOffsetsPartitionResponse {
-                offset: 11,
-                ..Default::default()
-            };
-            let topic = list_offsets_response::ListOffsetsTopicResponse {
-                name: Str::from_static("t"),
-                partitions: vec![partition],
-            };
-            encode(&ListOffsetsResponse { topics: vec![topic], ..Default::default() }, version)
-        }
+        ApiKey::ListOffsets => latest(version, 11),
         _ => {
             let request = FetchRequest::decode(&mut Reader::new(body), version).unwrap();
             // The first fetch is out of range, so that the reset is seen too.
             let offset = request.topics[0].partitions[0].fetch_offset;
             let out_of_range = ErrorCode::OffsetOutOfRange.code();
-            let partition = fetch_response::PartitionData {
-                error_code: if offset == 5 { out_of_range } else { 0 },
-                high_watermark: 14,
-                records: (offset == 11).then(|| RecordData::Bytes(whole.clone())),
-                ..Default::default()
-            };
-            let topic = fetch_response::FetchableTopicResponse {
-                topic: Str::from_static("t"),
-                partitions: vec![partition],
-                ..Default::default()
-            };
-            encode(&FetchResponse { responses: vec![topic], ..Default::default() }, version)
+            let code = if offset == 5 { out_of_range } else { 0 };
+            fetched(version, code, 14, (offset == 11).then(|| RecordData::Bytes(whole.clone())))
         }
     });
     *port.lock().unwrap() = world.port;
@@ -312,4 +292,75 @@ async fn records_before_the_asked_offset_and_control_batches_are_not_shown() {
     let seen: Vec<_> = seen.iter().map(|r| (r.offset.0, r.value.as_deref().unwrap())).collect();
     assert_eq!(seen, [(11, &b"b"[..]), (12, b"c")]);
     assert_eq!(consumer.positions().collect::<Vec<_>>(), [("t", PartitionIndex(0), Offset(14))]);
+}
+
+#[tokio::test]
+async fn an_acknowledged_record_that_is_not_shown_yet_is_before_the_end() {
+    let mut data = BatchBuilder::new(Compression::None).base_offset(Offset(5));
+    data.push_pair(Timestamp(1), None, Some(b"a"));
+    let batch = data.build().unwrap();
+    let port = Arc::new(Mutex::new(0));
+    let own_port = Arc::clone(&port);
+    let mut asked = false;
+    let world = world(move |api, version, body| match api {
+        ApiKey::ApiVersions => versions(
+            version,
+            &[(ApiKey::Metadata, 0, 13), (ApiKey::Fetch, 4, 17), (ApiKey::ListOffsets, 1, 9)],
+        ),
+        ApiKey::Metadata => {
+            metadata(version, "127.0.0.1", *own_port.lock().unwrap(), Some(("t", 1)))
+        }
+        ApiKey::ListOffsets => {
+            asked = true;
+            latest(version, 6)
+        }
+        _ => {
+            let request = FetchRequest::decode(&mut Reader::new(body), version).unwrap();
+            let offset = request.topics[0].partitions[0].fetch_offset;
+            let shown = (asked && offset == 5).then(|| RecordData::Bytes(batch.clone()));
+            fetched(version, 0, if asked { 6 } else { 5 }, shown)
+        }
+    });
+    *port.lock().unwrap() = world.port;
+    let mut consumer = Consumer::new(world.client(), ConsumerOptions::default());
+    consumer.assign("t", PartitionIndex(0), Offset(5));
+    let bounded = async {
+        while !consumer.is_at_end() {
+            assert_eq!(consumer.poll(Duration::from_secs(5)).await.unwrap().len(), 0);
+        }
+        let ends = consumer.ends().await.unwrap();
+        assert!(!consumer.is_past(&ends));
+        let mut seen = Vec::new();
+        while !consumer.is_past(&ends) {
+            seen.extend(consumer.poll(Duration::from_secs(5)).await.unwrap());
+        }
+        assert_eq!(seen.len(), 1);
+    };
+    tokio::time::timeout(Duration::from_secs(20), bounded).await.unwrap();
+}
+
+fn latest(version: i16, offset: i64) -> Option<Bytes> {
+    let partition =
+        list_offsets_response::ListOffsetsPartitionResponse { offset, ..Default::default() };
+    let topic = list_offsets_response::ListOffsetsTopicResponse {
+        name: Str::from_static("t"),
+        partitions: vec![partition],
+    };
+    encode(&ListOffsetsResponse { topics: vec![topic], ..Default::default() }, version)
+}
+
+fn fetched(
+    version: i16,
+    error_code: i16,
+    high_watermark: i64,
+    records: Option<RecordData>,
+) -> Option<Bytes> {
+    let partition =
+        fetch_response::PartitionData { error_code, high_watermark, records, ..Default::default() };
+    let topic = fetch_response::FetchableTopicResponse {
+        topic: Str::from_static("t"),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    encode(&FetchResponse { responses: vec![topic], ..Default::default() }, version)
 }

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use ottla_client::{
-    Admin, ClientError, ConsumedRecord, Consumer, ConsumerOptions, GroupConsumer, GroupOptions,
-    OffsetSpec,
+    Admin, ClientError, ConsumedRecord, Consumer, ConsumerOptions, Ends, GroupConsumer,
+    GroupOptions, OffsetSpec,
 };
 use ottla_types::{Offset, PartitionIndex, Timestamp};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::args::{ConnectionArgs, OutputFormat};
 use crate::connect::client;
 use crate::exit::{Exit, Failure};
 use crate::format::Format;
+use crate::signals::Signals;
 use crate::terminal::Terminal;
 
 /// Arguments of `ottla consume`.
@@ -137,14 +138,14 @@ async fn print_all(
     mut outage: Outage,
     terminal: Terminal,
 ) -> Result<Exit, Failure> {
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut signals = Signals::new()?;
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut out = Vec::new();
+    let mut ends = None;
     while 0 < left {
         let polled = tokio::select! {
             polled = next(source, &mut outage, terminal) => polled?,
-            _ = &mut interrupted => return Ok(Exit::Interrupted),
+            _ = signals.next() => return Ok(Exit::Interrupted),
         };
         for record in polled.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
             write(record, format, terminal.format(), &mut out)?;
@@ -154,7 +155,7 @@ async fn print_all(
             terminal.raw(&out)?;
             out.clear();
         }
-        if args.exit_at_end && source.is_at_end() {
+        if args.exit_at_end && source.has_ended(&mut ends).await? {
             break;
         }
     }
@@ -219,11 +220,36 @@ impl Source {
         }
     }
 
-    fn is_at_end(&self) -> bool {
-        match self {
+    /// Whether every record has been returned that was there when nothing seemed left first: an
+    /// acknowledged record is not shown before its sync.
+    async fn has_ended(&self, ends: &mut Option<Ends>) -> Result<bool, ClientError> {
+        let at_end = match self {
             Self::Alone(consumer) => consumer.is_at_end(),
             Self::Member(member) => member.is_at_end(),
+        };
+        if !at_end {
+            return Ok(false);
         }
+        let ends = match ends {
+            Some(ends) => ends,
+            None => {
+                let asked = match self {
+                    Self::Alone(consumer) => consumer.ends().await,
+                    Self::Member(member) => member.ends().await,
+                };
+                match asked {
+                    // The next poll tells of it.
+                    Err(error) if error.is_connection() && error.is_retriable() => {
+                        return Ok(false);
+                    }
+                    asked => ends.insert(asked?),
+                }
+            }
+        };
+        Ok(match self {
+            Self::Alone(consumer) => consumer.is_past(ends),
+            Self::Member(member) => member.is_past(ends),
+        })
     }
 }
 
