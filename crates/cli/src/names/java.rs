@@ -65,9 +65,14 @@ mod tests {
     fn hashes_are_javas() {
         assert_eq!(hash("hello"), 99_162_322);
         assert_eq!(hash(""), 0);
-        let mut items = ["retention.ms", "cleanup.policy", "a", "b"];
+        // As Java 17 prints the keys of such maps.
+        let mut items = ["retention.ms", "cleanup.policy", "a", "b", "flush.ms", "ü"];
         hash_order(&mut items, 16, |item| item);
-        assert_eq!(items.len(), 4);
+        assert_eq!(items, ["a", "cleanup.policy", "b", "flush.ms", "retention.ms", "ü"]);
+        let mut topics: Vec<String> = (0..13).map(|number| format!("topic-{number}")).collect();
+        hash_order(&mut topics, 16, |item| item);
+        let numbers: Vec<&str> = topics.iter().map(|topic| &topic["topic-".len()..]).collect();
+        assert_eq!(numbers.join(" "), "6 7 8 9 0 1 2 3 10 4 11 5 12");
     }
 
     #[test]
