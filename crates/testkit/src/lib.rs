@@ -33,6 +33,7 @@ pub use peer::{is_ci, note_skip, peers_folder, use_peers};
 pub use ports::free_port;
 pub use probe::answers_api_versions;
 pub use process::Process;
+pub use rustix::process::Signal;
 pub use seed::{Random, Replay, cases, seed};
 pub use shell::Shell;
 pub use usage::Usage;

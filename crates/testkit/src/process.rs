@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,9 +24,19 @@ pub struct Process {
 impl Process {
     /// Starts a program with stdout and stderr appended to the file `log`.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        Self::spawn(command.stdin(Stdio::null()), log)
+    }
+
+    /// As [`Self::start`], with a stdin that the caller writes.
+    pub fn start_fed(command: &mut Command, log: &Path) -> Result<(Self, ChildStdin)> {
+        let mut process = Self::spawn(command.stdin(Stdio::piped()), log)?;
+        let input = process.child.stdin.take().context("stdin was asked for")?;
+        Ok((process, input))
+    }
+
+    fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
         let out = File::options().create(true).append(true).open(log)?;
         let child = command
-            .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()

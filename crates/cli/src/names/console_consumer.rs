@@ -17,6 +17,7 @@ use super::options::{Known, Options, flag, with};
 use super::session::{Properties, client};
 use super::stop::{Run, Stop};
 use super::{complain, help_or_version, say, say_part};
+use crate::signals::Signals;
 
 /// Its options.
 pub(super) const KNOWN: &[Known] = &[
@@ -351,15 +352,18 @@ async fn topics(setup: &Setup, client: &Client) -> Run<Vec<String>> {
 
 async fn consume(setup: &Setup, count: &mut u64) -> Run<()> {
     let mut source = Source::open(setup).await?;
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut signals = Signals::new()?;
+    let mut ended = Ok(());
     let mut deadline = setup.timeout.map(|timeout| Instant::now() + timeout);
     let mut unread = Vec::new();
     while setup.max.is_none_or(|max| *count < max) {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let polled = tokio::select! {
             polled = source.poll(left.unwrap_or(PATIENCE).min(PATIENCE)) => polled?,
-            _ = &mut interrupted => break,
+            code = signals.next() => {
+                ended = Err(Stop::signal(code));
+                break;
+            }
         };
         if polled.is_empty() {
             if left.is_some_and(|left| left.is_zero()) {
@@ -377,7 +381,8 @@ async fn consume(setup: &Setup, count: &mut u64) -> Run<()> {
             break;
         }
     }
-    source.close(&unread).await
+    source.close(&unread).await?;
+    ended
 }
 
 /// Prints records; false when nobody reads them.

@@ -1,5 +1,6 @@
 //! `kafka-console-producer`.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::options::{Known, Options, Takes, flag, with};
 use super::session::{Properties, client, validate_bootstrap};
 use super::stop::{Run, Stop};
 use super::{complain, help_or_version, say};
+use crate::signals::Signals;
 
 /// Its options.
 pub(super) const KNOWN: &[Known] = &[
@@ -206,9 +208,18 @@ async fn produce(setup: Setup) -> Run<()> {
     let mut producer = Producer::new(client, options);
     let prompt = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut lines = stdin(prompt);
-    let mut waiting = Vec::new();
+    let mut waiting = VecDeque::new();
     let mut ended = Ok(());
-    while let Some(line) = lines.recv().await {
+    let mut signals = Signals::new()?;
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            code = signals.next() => {
+                ended = Err(Stop::signal(code));
+                break;
+            }
+        };
+        let Some(line) = line else { break };
         let sent = match reader.record(&line) {
             Ok(record) => send(&mut producer, &setup, record, &mut waiting).await,
             Err(stop) => Err(stop),
@@ -217,9 +228,12 @@ async fn produce(setup: Setup) -> Run<()> {
             ended = sent;
             break;
         }
-        waiting.retain_mut(|one: &mut Waiting| !one.is_over());
+        // In the order in which they were sent, most are answered in it.
+        while waiting.front_mut().is_some_and(Waiting::is_over) {
+            waiting.pop_front();
+        }
     }
-    // Also what was read before the failure is sent.
+    // Also what was read before the failure or the signal is sent.
     producer.close().await;
     for mut one in waiting {
         one.is_over();
@@ -231,7 +245,7 @@ async fn send(
     producer: &mut Producer,
     setup: &Setup,
     record: OutgoingRecord,
-    waiting: &mut Vec<Waiting>,
+    waiting: &mut VecDeque<Waiting>,
 ) -> Run<()> {
     let size = |part: &Option<bytes::Bytes>| {
         part.as_ref().map_or_else(|| "null".to_owned(), |part| format!("{} bytes", part.len()))
@@ -250,7 +264,7 @@ async fn send(
             _ => Ok(()),
         },
         Ok(delivery) => {
-            waiting.push(Waiting { what, delivery });
+            waiting.push_back(Waiting { what, delivery });
             Ok(())
         }
         // As the callback of a failed send: said, and on with the next.

@@ -9,7 +9,7 @@ use ottla_types::PartitionIndex;
 use super::java::{IncludeList, is_internal};
 use super::options::{Known, Options, flag, with};
 use super::session::{Properties, client, validate_bootstrap};
-use super::stop::{Run, Stop};
+use super::stop::{Run, Stop, refuse};
 use super::{complain, help_or_version, say};
 
 /// Its options.
@@ -132,7 +132,7 @@ async fn offset(
     let response = client.leader(topic, index).await?.send(&request).await?;
     let answer = response.topics.iter().flat_map(|topic| &topic.partitions).next();
     let Some(answer) = answer else { return Ok(None) };
-    super::topics::refuse(answer.error_code, None)?;
+    refuse(answer.error_code, None)?;
     Ok(Some(answer.offset).filter(|offset| 0 <= *offset))
 }
 

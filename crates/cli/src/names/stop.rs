@@ -36,6 +36,11 @@ impl Stop {
         Self::End { out: out.into(), err: String::new(), code: 1 }
     }
 
+    /// A signal, which a Java machine ends with this code after all was put in order.
+    pub(super) fn signal(code: u8) -> Self {
+        Self::End { out: String::new(), err: String::new(), code }
+    }
+
     /// An `IllegalArgumentException`.
     pub(super) fn illegal(message: impl Into<String>) -> Self {
         let class = "java.lang.IllegalArgumentException".to_owned();
@@ -56,6 +61,12 @@ impl Stop {
             }
             other => other,
         }
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        Self::Thrown { class: "java.io.IOException".to_owned(), message: error.to_string() }
     }
 }
 
@@ -91,6 +102,16 @@ impl From<ClientError> for Stop {
             }
         }
     }
+}
+
+/// The error that a response's field tells of.
+pub(super) fn refuse(code: i16, message: Option<&str>) -> Run<()> {
+    if code == 0 {
+        return Ok(());
+    }
+    let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+    let refusal = Refusal { what: String::new(), code, message: message.map(str::to_owned) };
+    Err(refusal.into())
 }
 
 /// The exception that a client of Kafka's makes of an error.

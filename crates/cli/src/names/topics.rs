@@ -13,7 +13,7 @@ use ottla_types::{ErrorCode, NodeId, Uuid};
 use super::java::{IncludeList, hash_order, is_internal};
 use super::options::{Known, Options, flag, with};
 use super::session::{Properties, admin};
-use super::stop::{Run, Stop};
+use super::stop::{Run, Stop, refuse};
 use super::{help_or_version, say};
 
 /// Its options.
@@ -472,15 +472,4 @@ impl Shown<'_> {
             eligible(&one.last_known_elr),
         ));
     }
-}
-
-/// The error that a response's field tells of.
-pub(super) fn refuse(code: i16, message: Option<&str>) -> Run<()> {
-    if code == 0 {
-        return Ok(());
-    }
-    let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
-    let refusal =
-        ottla_client::Refusal { what: String::new(), code, message: message.map(str::to_owned) };
-    Err(refusal.into())
 }

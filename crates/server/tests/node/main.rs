@@ -23,3 +23,4 @@ mod outage;
 mod recompression;
 mod refusals;
 mod support;
+mod tools;
