@@ -1,26 +1,22 @@
-//! A driver of foreign clients as a child process: commands out, answers in, one JSON object a line.
+//! A driver of foreign clients as a child process: commands out, answers in.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use ottla_testkit::{Java, peers_folder};
 use serde_json::Value;
+
+use crate::dialogue::Dialogue;
 
 /// The longest one command may take; a check of many records is the longest.
 const ANSWER_LIMIT: Duration = Duration::from_secs(180);
 
 /// A running driver, which ends with its value.
 #[derive(Debug)]
-pub struct Driver {
-    child: Child,
-    input: ChildStdin,
-    answers: Receiver<String>,
-}
+pub struct Driver(Dialogue);
 
 /// What a client was told instead of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,23 +39,7 @@ impl Driver {
 
     /// Starts a driver of another language.
     pub fn spawn(program: &mut Command) -> Result<Self> {
-        let mut child = program
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.get_program().display()))?;
-        let input = child.stdin.take().context("stdin was asked for")?;
-        let output = child.stdout.take().context("stdout was asked for")?;
-        let (sender, answers) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, input, answers })
+        Dialogue::start(program).map(Self)
     }
 
     /// Executes a command; a refusal by the broker is an error.
@@ -80,25 +60,12 @@ impl Driver {
 
     /// Executes a command and gives back either outcome.
     pub fn attempt(&mut self, command: &Value) -> Result<std::result::Result<Value, Refused>> {
-        writeln!(self.input, "{command}").context("the driver has ended")?;
-        self.input.flush()?;
-        let line = self
-            .answers
-            .recv_timeout(ANSWER_LIMIT)
-            .with_context(|| format!("no answer to {command}"))?;
-        let mut answer: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        let mut answer = self.0.ask(command, ANSWER_LIMIT)?;
         if let Some(error) = answer["error"].as_str() {
             let message = answer["message"].as_str().unwrap_or_default().to_string();
             return Ok(Err(Refused { error: error.to_string(), message }));
         }
         Ok(Ok(answer["ok"].take()))
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 

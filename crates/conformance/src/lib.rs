@@ -5,6 +5,7 @@
 //! Nothing here knows the inside of the broker.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
+mod dialogue;
 mod driver;
 pub mod dynamic;
 mod honest;
@@ -12,6 +13,7 @@ mod raw;
 pub mod script;
 mod setup;
 
+pub use dialogue::Dialogue;
 pub use driver::{Driver, Refused};
 pub use honest::Honest;
 pub use raw::{RawClient, frame};

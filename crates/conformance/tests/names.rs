@@ -6,18 +6,16 @@
 //! in what they print, `{dir}` the test's folder.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use ottla_conformance::{ensure_java, tool_class};
+use ottla_conformance::{Dialogue, ensure_java, tool_class};
 use ottla_testkit::{
     Folder, Java, Kind, Node, NodeOptions, Ran, ottla_binary, peers_folder, run_bounded,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 const CASES: &[(&str, &str)] = &[
     ("topics", include_str!("names/topics.txt")),
@@ -212,11 +210,7 @@ fn run_link(folder: &Path, case: &Case) -> Result<Ran> {
 }
 
 /// Kafka's tools in one virtual machine.
-struct Tools {
-    child: Child,
-    input: ChildStdin,
-    answers: Receiver<String>,
-}
+struct Tools(Dialogue);
 
 impl Tools {
     fn start(folder: &Path) -> Result<Self> {
@@ -224,52 +218,25 @@ impl Tools {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/tools");
         let classes: PathBuf = peers_folder().join("java/tools");
         java.compile(&sources, &classes)?;
-        let mut child = java
-            .with_flags(&[
-                "-XX:TieredStopAtLevel=1",
-                "-XX:+UseSerialGC",
-                "-Xmx1g",
-                "-Djava.security.manager=allow",
-                // What is logged is no output of a tool.
-                "-Dorg.apache.logging.log4j.level=OFF",
-            ])
-            .command(&[&classes], "Tools")
-            .current_dir(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start java")?;
-        let input = child.stdin.take().context("stdin was asked for")?;
-        let output = child.stdout.take().context("stdout was asked for")?;
-        let (sender, answers) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, input, answers })
+        let java = java.with_flags(&[
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-Xmx1g",
+            "-Djava.security.manager=allow",
+            // What is logged is no output of a tool.
+            "-Dorg.apache.logging.log4j.level=OFF",
+        ]);
+        let mut command = java.command(&[&classes], "Tools");
+        Dialogue::start(command.current_dir(folder)).map(Self)
     }
 
     fn run(&mut self, case: &Case) -> Result<Ran> {
         let class = tool_class(&case.tool)?;
         let command = json!({"class": class, "arguments": case.words, "stdin": case.stdin});
-        writeln!(self.input, "{command}").context("the tools have ended")?;
-        self.input.flush()?;
-        let line = self.answers.recv_timeout(LIMIT).with_context(|| format!("{case:?}"))?;
-        let answer: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        let answer = self.0.ask(&command, LIMIT)?;
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_string();
-        let Some(code) = answer["code"].as_i64() else { bail!("no code in {line}") };
+        let Some(code) = answer["code"].as_i64() else { bail!("no code in {answer}") };
         let code = i32::try_from(code).ok();
         Ok(Ran { code, stdout: text("stdout"), stderr: text("stderr") })
-    }
-}
-
-impl Drop for Tools {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
