@@ -98,7 +98,7 @@ async fn start(
     match ottla_sys::raise_open_files_max() {
         Ok(Some(max)) if max < FILES_FEW => tracing::warn!(
             max,
-            "few files may be open; each partition needs some: raise the limit (ulimit -n)"
+            "few files may be open; connections and partitions in use need them: raise the limit (ulimit -n)"
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),

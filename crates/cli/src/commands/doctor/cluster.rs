@@ -309,8 +309,8 @@ async fn open_files(node: &Node, report: &mut Report) {
             CHECK,
             verdict,
             detail,
-            "A partition keeps several open. Raise the limit where the broker is started: ulimit \
-             -n 100000, LimitNOFILE=100000 in a systemd unit, --ulimit nofile=100000 for docker.",
+            "Every connection and every partition in use needs some. Raise the limit where the \
+             broker is started: ulimit -n 100000, LimitNOFILE=100000 in a systemd unit, --ulimit nofile=100000 for docker.",
         ),
     }
 }
@@ -323,7 +323,7 @@ fn judge_files(open: u64, max: Option<u64>) -> Verdict {
     }
 }
 
-/// A hundred partitions need more than this.
+/// A few hundred clients and partitions in use need more than this.
 const FILES_FAILED: u64 = 1024;
 const FILES_WARNED: u64 = 4096;
 
