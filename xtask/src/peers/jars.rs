@@ -138,10 +138,11 @@ impl Jars {
         std::fs::rename(&places.libs, &places.rejected).map_err(|e| other(e.into()))?;
         Err(Unavailable::Wrong(format!(
             "what came from Maven is not what {lock_path} names ({}). It was moved to {}. If pom.xml was changed on \
-             purpose, write the lock anew with `cargo xtask peers --update-lock` and look at its diff; if not, do not \
+             purpose, write the lock anew with `cargo xtask peers {} --update-lock` and look at its diff; if not, do not \
              use it: empty ~/.m2/repository and fetch again, from another network if it stays",
             differences.join("; "),
-            places.rejected.display()
+            places.rejected.display(),
+            self.name
         )))
     }
 
@@ -239,7 +240,10 @@ mod tests {
             let Err(Unavailable::Wrong(why)) = KAFKA.check_fetched(&workspace) else {
                 panic!("taken")
             };
-            assert!(why.contains("one-1.jar has") && why.contains("--update-lock"), "{why}");
+            assert!(
+                why.contains("one-1.jar has") && why.contains("peers java --update-lock"),
+                "{why}"
+            );
             assert!(!places.libs.exists() && places.rejected.join("one-1.jar").is_file());
         }
         std::fs::remove_dir_all(&root).ok();
