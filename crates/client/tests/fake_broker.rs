@@ -159,6 +159,41 @@ async fn an_api_that_is_not_offered_is_an_error_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn controllers_are_asked_for_themselves_and_brokers_are_unregistered() {
+    let world = world(|api, version, body| match api {
+        ApiKey::ApiVersions => {
+            versions(version, &[(ApiKey::DescribeCluster, 0, 2), (ApiKey::UnregisterBroker, 0, 0)])
+        }
+        ApiKey::DescribeCluster => {
+            let request = DescribeClusterRequest::decode(&mut Reader::new(body), version).unwrap();
+            let node = describe_cluster_response::DescribeClusterBroker {
+                broker_id: 3000,
+                host: Str::from_static("c"),
+                port: 9093,
+                ..Default::default()
+            };
+            let brokers = if request.endpoint_type == 2 { vec![node] } else { Vec::new() };
+            encode(&DescribeClusterResponse { brokers, ..Default::default() }, version)
+        }
+        _ => {
+            let request = UnregisterBrokerRequest::decode(&mut Reader::new(body), version).unwrap();
+            let error_code = match request.broker_id {
+                7 => 0,
+                _ => ErrorCode::BrokerIdNotRegistered.code(),
+            };
+            encode(&UnregisterBrokerResponse { error_code, ..Default::default() }, version)
+        }
+    });
+    let admin = Admin::new(world.client());
+    assert!(admin.describe_cluster().await.unwrap().brokers.is_empty());
+    let controllers = admin.describe_controllers().await.unwrap().brokers;
+    assert_eq!(controllers[0].id, NodeId(3000));
+    admin.unregister_broker(NodeId(7)).await.unwrap();
+    let refused = admin.unregister_broker(NodeId(8)).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::BrokerIdNotRegistered));
+}
+
+#[tokio::test]
 async fn a_wrong_advertised_address_is_told_from_a_broker_that_is_down() {
     // A port that nothing listens on any more.
     let free = BoundListener::bind(ListenerOptions::new("X", "127.0.0.1", 0)).unwrap();

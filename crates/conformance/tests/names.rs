@@ -2,7 +2,7 @@
 //! against the same broker, must print the same and end the same.
 //!
 //! The command lines are data, in `names/*.txt`; a line `!what: reason` before a command is an allowed
-//! difference. `{bs}` is the broker, `{x}` a word that differs between the two sides and is made equal again
+//! difference. `{bs}` is the broker, `{bc}` the controller, `{x}` a word that differs between the two sides and is made equal again
 //! in what they print, `{dir}` the test's folder.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
@@ -23,6 +23,8 @@ const CASES: &[(&str, &str)] = &[
     ("console", include_str!("names/console.txt")),
     ("groups", include_str!("names/groups.txt")),
     ("brokers", include_str!("names/brokers.txt")),
+    ("cluster", include_str!("names/cluster.txt")),
+    ("features", include_str!("names/features.txt")),
 ];
 
 /// What one side calls its own things; as long as the other's, for the columns.
@@ -47,7 +49,7 @@ fn as_kafkas_own() -> Result<()> {
     for (file, text) in CASES.iter().filter(|(file, _)| only.is_empty() || only == *file) {
         for case in cases(text)? {
             count += 1;
-            let replaced = |side: &str| case.replaced(node.bootstrap(), side, links.path());
+            let replaced = |side: &str| case.replaced(&node, side, links.path());
             let (java, ours) = (replaced(SIDES[0]), replaced(SIDES[1]));
             let theirs = plain(&tools.run(&java)?);
             let ours = plain(&run_link(links.path(), &ours)?);
@@ -126,10 +128,14 @@ fn words(line: &str) -> Vec<String> {
 }
 
 impl Case {
-    fn replaced(&self, bootstrap: &str, side: &str, folder: &Path) -> Self {
+    fn replaced(&self, node: &Node, side: &str, folder: &Path) -> Self {
         let folder = folder.display().to_string();
+        let (bootstrap, controller) = (node.bootstrap(), node.controller());
         let replace = |text: &String| {
-            text.replace("{bs}", bootstrap).replace("{x}", side).replace("{dir}", &folder)
+            text.replace("{bs}", bootstrap)
+                .replace("{bc}", controller)
+                .replace("{x}", side)
+                .replace("{dir}", &folder)
         };
         let words = self.words.iter().map(replace).collect();
         Self { words, stdin: replace(&self.stdin), ..self.clone() }
@@ -164,6 +170,9 @@ struct Plain {
 fn plain(ran: &Ran) -> Plain {
     // Lists show what both have made.
     let neutral = |text: &str| text.replace(SIDES[0], "{side}").replace(SIDES[1], "{side}");
+    if let Some(plain) = plain_of_argparse(ran) {
+        return plain;
+    }
     let mut usage = Vec::new();
     let mut stderr = Vec::new();
     let mut in_usage = false;
@@ -185,6 +194,28 @@ fn plain(ran: &Ran) -> Plain {
     Plain { code: ran.code, stdout: text(stdout), stderr: text(stderr), usage }
 }
 
+/// What argparse4j prints: `usage:` with arguments and commands, help, the line of an error. It spreads and
+/// breaks lines so that both sides of the text are even.
+fn plain_of_argparse(ran: &Ran) -> Option<Plain> {
+    let of_stderr = ran.stderr.starts_with("usage: ");
+    let text = if of_stderr { &ran.stderr } else { &ran.stdout };
+    let tool = text.strip_prefix("usage: ")?.split_whitespace().next()?;
+    let (usage, error) = text.split_once(&format!("\n{tool}:")).unwrap_or((text, ""));
+    let words = usage.split(|letter: char| letter.is_whitespace() || "[](){},|`".contains(letter));
+    let mut options: Vec<String> = words
+        .filter(|word| word.starts_with("--") && !word.ends_with('-'))
+        .map(|word| word.trim_end_matches('.').to_string())
+        .collect();
+    let commands = usage.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    options.extend(commands.map(|(commands, _)| commands.to_string()));
+    options.sort();
+    options.dedup();
+    let error = error.split_whitespace().collect();
+    let (stdout, stderr) =
+        if of_stderr { (ran.stdout.clone(), error) } else { (error, ran.stderr.clone()) };
+    Some(Plain { code: ran.code, stdout, stderr, usage: options })
+}
+
 /// A line of a Java stack.
 fn is_stack(line: &str) -> bool {
     let head = line.split([':', ' ']).next().unwrap_or_default();
@@ -195,8 +226,12 @@ fn is_stack(line: &str) -> bool {
         || is_class
 }
 
-/// Ids of topics are drawn when a topic is made.
+/// Ids of topics are drawn when a topic is made; the epoch of features is an offset of the metadata, which grow
+/// by themselves.
 fn without_ids(line: &str) -> String {
+    if let Some((feature, _)) = line.split_once("  Epoch: ") {
+        return feature.to_string();
+    }
     let fields = line.split('\t').map(|field| match field.split_once(": ") {
         Some(("TopicId", _)) => "TopicId: {id}",
         _ => field,

@@ -18,21 +18,23 @@ pub(crate) fn handle(
     request: DescribeClusterRequest,
 ) -> Reply<DescribeClusterResponse> {
     let (kind, name) = match ctx.kind {
-        ListenerKind::Broker => (BROKERS, "broker"),
-        ListenerKind::Controller => (CONTROLLERS, "controller"),
+        ListenerKind::Broker => (BROKERS, "BROKER"),
+        ListenerKind::Controller => (CONTROLLERS, "CONTROLLER"),
     };
     if request.endpoint_type != kind {
-        let (code, text) = match request.endpoint_type {
-            // Version 0 cannot say which kind it means.
-            _ if ctx.version == 0 => {
-                (ErrorCode::InvalidRequest, format!("this is a {name} endpoint"))
-            }
-            BROKERS | CONTROLLERS => (
-                ErrorCode::MismatchedEndpointType,
-                format!("this is a {name} endpoint; ask one of the other kind"),
-            ),
-            other => (ErrorCode::UnsupportedEndpointType, format!("no endpoint type {other}")),
+        let wrong_kind = |wanted: &str| {
+            let text = "The request was sent to an endpoint of type";
+            format!("{text} {name}, but we wanted an endpoint of type {wanted}")
         };
+        let (code, text) = match request.endpoint_type {
+            BROKERS => (ErrorCode::MismatchedEndpointType, wrong_kind("BROKER")),
+            CONTROLLERS => (ErrorCode::MismatchedEndpointType, wrong_kind("CONTROLLER")),
+            other => {
+                (ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {other}"))
+            }
+        };
+        // Version 0 cannot say which kind it means.
+        let code = if ctx.version == 0 { ErrorCode::InvalidRequest } else { code };
         return Reply::Now(DescribeClusterResponse {
             error_code: code.code(),
             error_message: Some(Str::from(text)),

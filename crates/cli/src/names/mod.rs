@@ -5,13 +5,17 @@
 //!
 //! Not here: `ottla`'s own commands. A tool that is not in [`TOOLS`] has no name here either.
 
+mod arguments;
 mod broker_api_versions;
+mod cluster;
 mod console_consumer;
 mod console_producer;
+mod features;
 mod formatter;
 mod get_offsets;
 mod groups;
 mod java;
+mod levels;
 mod lines;
 mod link;
 mod log_dirs;
@@ -46,13 +50,19 @@ pub enum Tool {
     BrokerApiVersions,
     /// `kafka-log-dirs`
     LogDirs,
+    /// `kafka-cluster`
+    Cluster,
+    /// `kafka-features`
+    Features,
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 7] = [
+pub(crate) const TOOLS: [(&str, Tool); 9] = [
     ("kafka-broker-api-versions", Tool::BrokerApiVersions),
+    ("kafka-cluster", Tool::Cluster),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
+    ("kafka-features", Tool::Features),
     ("kafka-get-offsets", Tool::GetOffsets),
     ("kafka-groups", Tool::Groups),
     ("kafka-log-dirs", Tool::LogDirs),
@@ -74,7 +84,7 @@ impl Tool {
     pub async fn run(self, arguments: Vec<OsString>) -> u8 {
         let arguments: Vec<String> =
             arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let (known, done) = match self {
+        let (known, done): (&[Known], _) = match self {
             Self::Topics => (topics::KNOWN, topics::run(&arguments).await),
             Self::ConsoleConsumer => {
                 (console_consumer::KNOWN, console_consumer::run(&arguments).await)
@@ -87,6 +97,8 @@ impl Tool {
             Self::BrokerApiVersions => {
                 (broker_api_versions::KNOWN, broker_api_versions::run(&arguments).await)
             }
+            Self::Cluster => (&[], cluster::run(&arguments).await),
+            Self::Features => (&[], features::run(&arguments).await),
             Self::LogDirs => (log_dirs::KNOWN, log_dirs::run(&arguments).await),
         };
         ended(known, done)

@@ -6,8 +6,11 @@
 use std::fs;
 use std::time::Duration;
 
-use ottla_client::{Admin, Client, ClientOptions, HostPort};
+use ottla_client::{Admin, Client, ClientOptions, ClusterDescription, HostPort, Node};
+use ottla_protocol::ApiKey;
+use ottla_types::ErrorCode;
 
+use super::java::hash_order_by;
 use super::stop::{Run, Stop};
 
 /// Settings of a client: those of a file, then those of the command line.
@@ -113,6 +116,26 @@ pub(super) fn admin(bootstrap: &str, properties: &Properties, id: &str) -> Run<A
         other => other,
     });
     client.map(Admin::new)
+}
+
+/// The nodes of the kind that the tool was told to ask: brokers or controllers.
+pub(super) async fn nodes(admin: &Admin, controllers: bool) -> Run<Vec<Node>> {
+    let mut nodes = described(admin, controllers).await?.brokers;
+    hash_order_by(&mut nodes, 16, |node| node.id.to_wire().cast_unsigned());
+    Ok(nodes)
+}
+
+/// As [`nodes`], with all that is known of the cluster.
+pub(super) async fn described(admin: &Admin, controllers: bool) -> Run<ClusterDescription> {
+    if controllers {
+        return Ok(admin.describe_controllers().await?);
+    }
+    // Kafka's clients ask brokers for metadata first, and controllers have none for them.
+    if admin.client().bootstrap().await?.range(ApiKey::Metadata).is_none() {
+        let text = "The node does not support METADATA";
+        return Err(Stop::kafka(ErrorCode::UnsupportedVersion, text));
+    }
+    Ok(admin.describe_cluster().await?)
 }
 
 /// The complaint about a list of servers that is none.

@@ -52,6 +52,11 @@ impl Stop {
         Self::Thrown { class: class_of(code), message: message.into() }
     }
 
+    /// Whether it is the exception of this number.
+    pub(super) fn is(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Thrown { class, .. } if *class == class_of(code))
+    }
+
     /// For a tool that catches exceptions: the message, to be printed its way.
     pub(super) fn caught(self, end: impl FnOnce(String, String) -> Self) -> Self {
         match self {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ottla_codec::Str;
 use ottla_protocol::{
-    DescribeClusterRequest, DescribeLogDirsRequest, DescribeQuorumRequest, UpdateFeaturesRequest,
-    describe_log_dirs_response, describe_quorum_request, describe_quorum_response,
-    update_features_request,
+    DescribeClusterRequest, DescribeLogDirsRequest, DescribeQuorumRequest, UnregisterBrokerRequest,
+    UpdateFeaturesRequest, describe_log_dirs_response, describe_quorum_request,
+    describe_quorum_response, update_features_request,
 };
 use ottla_types::{LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp, Uuid};
 
@@ -123,10 +123,25 @@ impl Admin {
     /// # Errors
     /// When no broker answers or it refuses.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription, ClientError> {
+        self.describe_endpoints(BROKERS).await
+    }
+
+    /// Describes the controllers in the place of the brokers; the bootstrap addresses are those of
+    /// controllers (KIP-919).
+    ///
+    /// # Errors
+    /// When no controller answers or it refuses; a broker refuses with
+    /// [`MismatchedEndpointType`](ottla_types::ErrorCode::MismatchedEndpointType).
+    pub async fn describe_controllers(&self) -> Result<ClusterDescription, ClientError> {
+        self.describe_endpoints(CONTROLLERS).await
+    }
+
+    async fn describe_endpoints(&self, kind: i8) -> Result<ClusterDescription, ClientError> {
         let connection = self.client.bootstrap().await?;
         let version = connection.version_of::<DescribeClusterRequest>(i16::MAX)?;
         let request = DescribeClusterRequest {
             include_fenced_brokers: version >= 2,
+            endpoint_type: kind,
             ..DescribeClusterRequest::default()
         };
         let response = connection.send(&request).await?;
@@ -237,6 +252,17 @@ impl Admin {
         Ok(Refusal::check(response.error_code, message, || "features".to_owned())?)
     }
 
+    /// Takes a broker that is down out of the cluster.
+    ///
+    /// # Errors
+    /// When no broker answers or it refuses.
+    pub async fn unregister_broker(&self, broker: NodeId) -> Result<(), ClientError> {
+        let request = UnregisterBrokerRequest { broker_id: broker.to_wire() };
+        let response = self.client.any(&request).await?;
+        let message = response.error_message.as_deref();
+        Ok(Refusal::check(response.error_code, message, || format!("broker {broker}"))?)
+    }
+
     /// Log directories of a broker.
     ///
     /// # Errors
@@ -249,6 +275,10 @@ impl Admin {
         Ok(response.results.iter().map(log_dir).collect())
     }
 }
+
+/// Kinds of endpoints in DescribeCluster.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 fn replica(state: &describe_quorum_response::ReplicaState) -> Option<QuorumReplica> {
     let time = |millis: i64| (millis >= 0).then_some(Timestamp(millis));

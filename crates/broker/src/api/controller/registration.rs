@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ottla_codec::Str;
 use ottla_metadata::controller::{
     AssignReplicasToDirs, Heartbeat, RegisterBroker, RegisterController, Request, Response,
 };
@@ -150,8 +151,12 @@ pub(crate) fn unregister_broker(
     request: UnregisterBrokerRequest,
 ) -> Reply<UnregisterBrokerResponse> {
     let Some(node) = NodeId::from_wire(request.broker_id) else {
-        let error_code = ErrorCode::BrokerIdNotRegistered.code();
-        return Reply::Now(UnregisterBrokerResponse { error_code, ..Default::default() });
+        let text = format!("Broker ID {} is not currently registered", request.broker_id);
+        return Reply::Now(UnregisterBrokerResponse {
+            error_code: ErrorCode::BrokerIdNotRegistered.code(),
+            error_message: Some(Str::from(text)),
+            ..Default::default()
+        });
     };
     ask(shared, Request::UnregisterBroker(node), |answer| {
         let (error_code, error_message) = answer.map_or_else(|e| told(&e), |_| (0, None));
