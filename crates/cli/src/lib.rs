@@ -39,7 +39,7 @@ pub use args::{
 };
 pub use commands::doctor::who_listens;
 pub use exit::{Exit, Failure};
-pub use names::Tool;
+pub use names::{Disk, FormatOrder, OrderedVoters, Tool};
 pub use output::{Render, Text};
 pub use run::{Local, run};
 pub use settings::read_settings;

@@ -23,10 +23,8 @@ pub enum BootstrapError {
     #[error("Use --release-version instead of --feature metadata.version=X to avoid ambiguity.")]
     VersionTwice,
     /// There is no such level of metadata.version.
-    #[error(
-        "No MetadataVersion with feature level {0}. Valid feature levels are from 7 to {latest}.",
-        latest = MetadataVersion::LATEST.level()
-    )]
+    // Kafka 4.3 counts one that is not finished.
+    #[error("No MetadataVersion with feature level {0}. Valid feature levels are from 7 to 31.")]
     NoSuchVersion(i16),
     /// The level exists, but this server does not offer it yet.
     #[error("metadata.version {0} is not yet stable.")]

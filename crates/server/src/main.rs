@@ -47,7 +47,7 @@ fn as_tool(tool: Tool, arguments: Vec<std::ffi::OsString>) -> ExitCode {
         eprintln!("error: the system gives no threads");
         return ExitCode::FAILURE;
     };
-    let code = runtime.block_on(tool.run(arguments));
+    let code = runtime.block_on(tool.run(arguments, &storage::Directories));
     runtime.shutdown_background();
     ExitCode::from(code)
 }

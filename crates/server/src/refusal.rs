@@ -126,7 +126,7 @@ fn disk_advice(error: &io::Error) -> &'static str {
 }
 
 /// An error with its causes.
-fn whole(error: &dyn Error) -> String {
+pub(crate) fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,17 +1,21 @@
 //! `ottla storage format` and `ottla storage info`: a node's directories, without a node.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use ottla_broker::storage::{self, FirstVoters, FormatOptions};
 use ottla_cli::{
-    Exit, Failure, Render, StorageFormatArgs, StorageInfoArgs, Terminal, Text, read_settings,
+    Disk, Exit, Failure, FormatOrder, OrderedVoters, Render, StorageFormatArgs, StorageInfoArgs,
+    Terminal, Text, read_settings,
 };
 use ottla_config::BrokerConfig;
+use ottla_log::{FsStorage, LogDirectory};
 use ottla_metadata::{Bootstrap, features::MetadataVersion};
 use ottla_types::{Uuid, WallTime};
 use serde::Serialize;
 
-use crate::refusal::of_storage;
+use crate::refusal::{of_storage, whole};
 
 /// Formats directories.
 pub(crate) fn format(args: &StorageFormatArgs, terminal: Terminal) -> Result<Exit, Failure> {
@@ -36,10 +40,8 @@ pub(crate) fn format(args: &StorageFormatArgs, terminal: Terminal) -> Result<Exi
     let mut options = FormatOptions::new(args.cluster_id.clone(), voters, bootstrap);
     options.ignore_formatted = args.ignore_formatted;
     let mut directories = storage::open_directories(&config).map_err(|e| of_storage(&e))?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = WallTime::from_millis(0).plus(now.unwrap_or_default());
-    let done =
-        storage::format(&config, &mut directories, &options, now).map_err(|e| of_storage(&e))?;
+    let done = storage::format(&config, &mut directories, &options, wall_time())
+        .map_err(|e| of_storage(&e))?;
     let formatted = done.iter().map(|path| path.display().to_string()).collect();
     terminal.print(&Formatted { formatted, metadata_version: version })?;
     Ok(Exit::Ok)
@@ -73,6 +75,38 @@ fn first_voters(args: &StorageFormatArgs, config: &BrokerConfig) -> Result<First
             "--standalone makes this node the only controller, as in a cluster of one; \
          --initial-controllers names several, and --no-initial-controllers leaves it to others.",
         ))
+}
+
+/// What `kafka-storage` does to directories.
+pub(crate) struct Directories;
+
+impl Disk for Directories {
+    fn check_voters(&self, text: &str, config: &BrokerConfig) -> Result<(), String> {
+        storage::parse_voters(text, config).map(|_| ())
+    }
+
+    fn format(&self, directory: &str, order: &FormatOrder) -> Result<(), String> {
+        let config = &order.config;
+        let voters = match &order.voters {
+            OrderedVoters::Static => FirstVoters::Static,
+            OrderedVoters::Standalone => FirstVoters::Standalone,
+            OrderedVoters::Initial(text) => {
+                FirstVoters::Initial(storage::parse_voters(text, config)?)
+            }
+            OrderedVoters::None => FirstVoters::None,
+        };
+        let options = FormatOptions::new(&order.cluster_id, voters, order.bootstrap.clone());
+        let opened = LogDirectory::open(Arc::new(FsStorage), Path::new(directory));
+        let done = opened
+            .map_err(Into::into)
+            .and_then(|opened| storage::format(config, &mut [opened], &options, wall_time()));
+        done.map(|_| ()).map_err(|error| whole(&error))
+    }
+}
+
+fn wall_time() -> WallTime {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    WallTime::from_millis(0).plus(now.unwrap_or_default())
 }
 
 /// Shows how directories are formatted.

@@ -42,7 +42,7 @@ impl Render for Fresh {
 }
 
 /// Random bits of the system; not one of the reserved ids, nor one that begins with a dash.
-fn random_uuid() -> Result<Uuid, Failure> {
+pub(crate) fn random_uuid() -> std::io::Result<Uuid> {
     let mut source = std::fs::File::open("/dev/urandom")?;
     loop {
         let mut bytes = [0; 16];

@@ -142,6 +142,11 @@ impl Grammar {
         Ok(read)
     }
 
+    /// The whole command line is wrong.
+    pub(super) fn refuse(&self, message: String) -> Refused {
+        self.wrong(&self.tool, message)
+    }
+
     fn command(&self, word: &str) -> Result<&'static Level, Refused> {
         let wrong = |message| Err(self.wrong(&self.tool, message));
         if let Some(exact) = self.commands.iter().find(|command| command.name == word) {
@@ -307,7 +312,7 @@ impl Grammar {
             let _ = writeln!(text, "\n{}", level.about);
         }
         let mut row = |left: &str, about: &str| {
-            let _ = writeln!(text, "  {left:<24} {about}");
+            let _ = writeln!(text, "  {left:<42} {about}");
         };
         if self.is_tool(level) {
             for command in self.commands {

@@ -10,6 +10,7 @@ mod broker_api_versions;
 mod cluster;
 mod console_consumer;
 mod console_producer;
+mod directories;
 mod features;
 mod formatter;
 mod get_offsets;
@@ -22,6 +23,7 @@ mod log_dirs;
 mod options;
 mod session;
 mod stop;
+mod storage;
 mod topics;
 
 use std::ffi::{OsStr, OsString};
@@ -32,6 +34,7 @@ use options::{Known, Options};
 use stop::{Run, Stop};
 
 pub(crate) use link::{LinkArgs, run as link_tools};
+pub use storage::{Disk, FormatOrder, OrderedVoters};
 
 /// A tool of Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +57,12 @@ pub enum Tool {
     Cluster,
     /// `kafka-features`
     Features,
+    /// `kafka-storage`
+    Storage,
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 9] = [
+pub(crate) const TOOLS: [(&str, Tool); 10] = [
     ("kafka-broker-api-versions", Tool::BrokerApiVersions),
     ("kafka-cluster", Tool::Cluster),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
@@ -66,6 +71,7 @@ pub(crate) const TOOLS: [(&str, Tool); 9] = [
     ("kafka-get-offsets", Tool::GetOffsets),
     ("kafka-groups", Tool::Groups),
     ("kafka-log-dirs", Tool::LogDirs),
+    ("kafka-storage", Tool::Storage),
     ("kafka-topics", Tool::Topics),
 ];
 
@@ -81,7 +87,7 @@ impl Tool {
     }
 
     /// Runs it with these arguments, without the program's name; the value is its exit code.
-    pub async fn run(self, arguments: Vec<OsString>) -> u8 {
+    pub async fn run(self, arguments: Vec<OsString>, disk: &dyn Disk) -> u8 {
         let arguments: Vec<String> =
             arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let (known, done): (&[Known], _) = match self {
@@ -99,6 +105,7 @@ impl Tool {
             }
             Self::Cluster => (&[], cluster::run(&arguments).await),
             Self::Features => (&[], features::run(&arguments).await),
+            Self::Storage => (&[], storage::run(&arguments, disk)),
             Self::LogDirs => (log_dirs::KNOWN, log_dirs::run(&arguments).await),
         };
         ended(known, done)

@@ -86,6 +86,8 @@ public final class Tools {
             finish(0);
         } catch (java.lang.reflect.InvocationTargetException thrown) {
             if (!(thrown.getCause() instanceof Ended)) {
+                // As the machine itself says it.
+                System.err.print("Exception in thread \"main\" ");
                 thrown.getCause().printStackTrace();
                 finish(1);
             }
