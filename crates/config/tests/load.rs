@@ -128,6 +128,7 @@ note no configuration file: broker and controller on loopback, internal topics w
     assert_eq!(config.quorum.bootstrap_servers[0].to_string(), "127.0.0.1:9093");
     assert_eq!(config.dirs.log_dirs, ["data"]);
     assert_eq!(config.http_listener.unwrap().to_string(), "127.0.0.1:9404");
+    assert_eq!(config.network.listen_backlog, None);
 }
 
 #[test]
@@ -136,6 +137,9 @@ fn the_command_line_changes_the_built_in_node() {
     let config = load(&input(script), &NoLookup).unwrap().config;
     assert_eq!(config.quorum.bootstrap_servers[0].to_string(), "127.0.0.1:2");
     assert_eq!(config.dirs.log_dirs, ["x"]);
+    let script = "---\noverride socket.listen.backlog.size=50\n";
+    let config = load(&input(script), &NoLookup).unwrap().config;
+    assert_eq!(config.network.listen_backlog, Some(50), "as it is shown, if somebody wants it");
 }
 
 #[test]

@@ -180,6 +180,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn the_backlog_has_room_for_many_who_come_at_once() {
+        let mut options = ListenerOptions::new("A", "127.0.0.1", 0);
+        options.backlog = 300;
+        let listener = BoundListener::bind(options).unwrap();
+        // Nobody accepts; who finds no room hears nothing for a second.
+        let moment = std::time::Duration::from_millis(900);
+        let connect = |_| std::net::TcpStream::connect_timeout(&listener.address(), moment);
+        let waiting: Result<Vec<_>, _> = (0..300).map(connect).collect();
+        assert_eq!(waiting.unwrap().len(), 300);
+    }
+
+    #[tokio::test]
     async fn an_address_that_cannot_be_had_is_named_with_its_cause() {
         let first = BoundListener::bind(ListenerOptions::new("A", "127.0.0.1", 0)).unwrap();
         let port = first.address().port();

@@ -118,8 +118,8 @@ pub struct NetworkConfig {
     pub request_bytes_max: u64,
     /// Bytes of requests over all connections; `None` lets the broker choose.
     pub queued_bytes_max: Option<u64>,
-    /// Connections that may wait to be accepted.
-    pub listen_backlog: u32,
+    /// Connections that may wait to be accepted; `None` lets the broker choose.
+    pub listen_backlog: Option<u32>,
     /// Most connections of the broker.
     pub connections_max: u32,
     /// Most connections from one address.
@@ -362,7 +362,9 @@ impl NetworkConfig {
             receive_buffer_bytes: r.bytes_or_unlimited("socket.receive.buffer.bytes"),
             request_bytes_max: r.bytes("socket.request.max.bytes"),
             queued_bytes_max: r.bytes_or_unlimited("queued.max.request.bytes").filter(|n| 0 < *n),
-            listen_backlog: r.count("socket.listen.backlog.size"),
+            listen_backlog: r
+                .is_set("socket.listen.backlog.size")
+                .then(|| r.count("socket.listen.backlog.size")),
             connections_max: r.count("max.connections"),
             connections_per_ip_max: r.count("max.connections.per.ip"),
             connections_per_ip_overrides: ip_overrides(r),
