@@ -16,7 +16,7 @@ mod random;
 mod space;
 
 pub use file::{is_resident, is_writable, lock_exclusive, sendfile, write_all_at};
-pub use memory::release_free_memory;
+pub use memory::{memory_max, release_free_memory};
 pub use port::{PortHolder, port_holder};
 pub use process::{
     OpenFiles, ProcessUsage, open_files, open_files_max, process_usage, raise_open_files_max,

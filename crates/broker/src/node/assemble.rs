@@ -41,8 +41,13 @@ use crate::telemetry::Telemetry;
 
 /// Kafka's `min.incremental.fetch.session.eviction.ms`, which is not configurable there.
 const SESSION_EVICTION: Duration = Duration::from_secs(120);
-/// Memory for requests of all connections when `queued.max.request.bytes` sets no limit.
-const DEFAULT_REQUEST_MEMORY: usize = 512 << 20;
+/// Connections that may wait to be accepted if `socket.listen.backlog.size` is not set: when a node
+/// comes back its clients come all at once, and one that finds no room tries again after a second.
+const BACKLOG: u32 = 1024;
+/// Memory for requests of all connections when `queued.max.request.bytes` sets no limit; a part of
+/// what there is, if that is less.
+const REQUEST_MEMORY: u64 = 512 << 20;
+const REQUEST_MEMORY_PART: u64 = 4;
 
 /// The quorum and what goes with it.
 pub(super) struct OpenedQuorum {
@@ -162,7 +167,7 @@ pub(super) fn bind(config: &BrokerConfig) -> Result<Vec<BoundListener>, BindErro
         .map(|listener| {
             let host = listener.host.clone().unwrap_or_default();
             let mut options = ListenerOptions::new(listener.name.clone(), host, listener.port);
-            options.backlog = config.network.listen_backlog;
+            options.backlog = config.network.listen_backlog.unwrap_or(BACKLOG);
             options.receive_buffer = config.network.receive_buffer_bytes.map(size);
             options.send_buffer = config.network.send_buffer_bytes.map(size);
             // A controller counts its connections apart; brokers among themselves get through
@@ -328,8 +333,11 @@ pub(super) fn serve(
     options.frame_size_max = size(network.request_bytes_max);
     options.connections = connection_limits(config);
     options.idle_max = network.idle_max.unwrap_or(Duration::MAX);
-    let memory = network.queued_bytes_max.map_or(DEFAULT_REQUEST_MEMORY, size);
-    options.budget = MemoryBudget::new(memory);
+    let chosen = || {
+        let there_is = ottla_sys::memory_max().unwrap_or(u64::MAX);
+        REQUEST_MEMORY.min(there_is / REQUEST_MEMORY_PART)
+    };
+    options.budget = MemoryBudget::new(size(network.queued_bytes_max.unwrap_or_else(chosen)));
     let server = Server::start(listeners, Arc::new(Dispatcher::new(shared.clone())), options);
     let _ = shared.connections.set(server.limits());
     // Metadata may have changed them meanwhile.

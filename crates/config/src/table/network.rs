@@ -29,7 +29,7 @@ pub(super) const KEYS: &[Key] = &[
         .meaningless("requests are bounded by their bytes over all connections, not by their number")
         .doc("Requests that may wait before sockets are no longer read."),
     long("queued.max.request.bytes").or("-1")
-        .doc("Bytes of requests that may be held over all connections before sockets are no longer read; -1 lets the broker choose."),
+        .doc("Bytes of requests that all connections may hold; -1 is 512 MiB, or a quarter of the process's memory if that is less."),
     int("socket.send.buffer.bytes").or("102400").high()
         .doc("SO_SNDBUF of server sockets; -1 keeps the system's choice."),
     int("socket.receive.buffer.bytes").or("102400").high()
@@ -37,7 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     int("socket.request.max.bytes").or("104857600").at_least(1).high()
         .doc("Largest request that is accepted; a larger one closes the connection."),
     int("socket.listen.backlog.size").or("50").at_least(1)
-        .doc("Connections that may wait to be accepted."),
+        .doc("Connections that may wait to be accepted; where it is not set there is room for 1,024."),
     long("socket.connection.setup.timeout.ms").or("10000")
         .doc("First timeout for opening a connection to another node."),
     long("socket.connection.setup.timeout.max.ms").or("30000")
