@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: measurements, one command each.
 //!
 //! Without an argument the criterion benchmarks of single layers; `footprint` measures an idle node;
-//! `compare`, `tails` and `partitions` put Ottla and Apache Kafka side by side. Raw data of comparisons goes
-//! to benches/runs.
+//! `compare`, `tails` and `partitions` put Ottla and Apache Kafka side by side; `overload` asks for
+//! too much. Raw data goes to benches/runs.
 
 mod compare;
 mod footprint;
+mod overload;
 mod partitions;
 mod report;
 mod tails;
@@ -31,6 +32,8 @@ enum What {
     Tails(tails::Arguments),
     /// Memory, open files and restart of a node with many idle partitions, beside Apache Kafka.
     Partitions(partitions::Arguments),
+    /// Three times the load that a node can take, in 512 MiB, and connections that never get on.
+    Overload(overload::Arguments),
 }
 
 /// Runs the chosen measurement.
@@ -45,5 +48,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(What::Compare(arguments)) => compare::run(&workspace, arguments),
         Some(What::Tails(arguments)) => tails::run(&workspace, arguments),
         Some(What::Partitions(arguments)) => partitions::run(&workspace, arguments),
+        Some(What::Overload(arguments)) => overload::run(&workspace, arguments),
     }
 }

@@ -53,6 +53,19 @@ impl Honest {
         Ok(honest)
     }
 
+    /// Writes records of this many bytes, one a request, so that there is something to read.
+    ///
+    /// # Errors
+    /// When the broker does not take them.
+    pub fn fill(&mut self, records: u32, bytes: usize) -> Result<()> {
+        let value = vec![b'h'; bytes];
+        for _ in 0..records {
+            let error = self.produce_value(&value)?;
+            ensure!(error == 0, "produce answered {error}");
+        }
+        Ok(())
+    }
+
     /// Writes one record and reads what is there; `turn` is for the error.
     ///
     /// # Errors
@@ -89,11 +102,15 @@ impl Honest {
     }
 
     fn produce(&mut self) -> Result<i16> {
+        self.produce_value(b"honest")
+    }
+
+    fn produce_value(&mut self, value: &[u8]) -> Result<i16> {
         // Not an old one: retention would take it.
         let since = std::time::UNIX_EPOCH.elapsed()?.as_millis();
         let now = Timestamp(i64::try_from(since)?);
         let mut builder = BatchBuilder::new(Compression::None);
-        builder.push_pair(now, None, Some(b"honest"));
+        builder.push_pair(now, None, Some(value));
         let records: Bytes = builder.build()?;
         let partition = PartitionProduceData { index: 0, records: Some(RecordData::from(records)) };
         let topic = TopicProduceData {

@@ -12,6 +12,7 @@ mod honest;
 mod raw;
 pub mod script;
 mod setup;
+pub mod stuck;
 
 pub use dialogue::Dialogue;
 pub use driver::{Driver, Refused};

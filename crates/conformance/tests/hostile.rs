@@ -1,4 +1,5 @@
-//! Frames from a mutation fuzzer over the socket: no crash, bounded memory, an honest client keeps working.
+//! Frames from a mutation fuzzer over the socket, and connections that never get on: no crash, bounded memory, an
+//! honest client keeps working.
 //!
 //! `cargo xtask fuzz` sends 100,000 of them.
 #![allow(clippy::indexing_slicing, reason = "positions are drawn below the length")]
@@ -6,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ottla_conformance::{Honest, RawClient, frame, repeat};
+use ottla_conformance::{Honest, RawClient, frame, repeat, stuck};
 use ottla_protocol::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use ottla_testkit::wire::Shape;
 use ottla_testkit::{Kind, Node, NodeOptions, Random, Replay, schema, seed};
@@ -79,6 +80,36 @@ fn mutated_frames_neither_crash_nor_bloat() -> Result<()> {
     ensure!(after.saturating_sub(before) <= GROWTH_MAX, "it grew from {before} to {after} bytes");
     let output = node.process()?.output();
     ensure!(!output.contains("panicked"), "{}", node.tail());
+    node.stop()?;
+    Ok(())
+}
+
+/// A thousand of each kind; what they hold is more than the memory that requests may have.
+#[test]
+fn connections_that_never_get_on_cost_little_and_stop_nobody() -> Result<()> {
+    if Kind::target() == Kind::Kafka {
+        return Ok(());
+    }
+    let options = NodeOptions::default()
+        .with("queued.max.request.bytes", "8388608")
+        .with("socket.request.max.bytes", "2097152");
+    let mut node = Node::start(Kind::Ottla, options)?;
+    let mut honest = Honest::start(&node)?;
+    honest.fill(32, 1_000_000)?;
+    honest.work(0)?;
+    let before = node.usage()?.resident;
+    let stalled = stuck::stalled(node.bootstrap(), "honest", 1000)?;
+    let half_open = stuck::half_open(node.bootstrap(), 1000)?;
+    for turn in 1..=50 {
+        honest.work(turn).with_context(|| node.tail())?;
+    }
+    // Who comes now is served as well.
+    let mut late = Honest { client: RawClient::connect(node.bootstrap())? };
+    late.work(51).with_context(|| node.tail())?;
+    let after = node.usage()?.resident;
+    ensure!(after.saturating_sub(before) <= GROWTH_MAX, "it grew from {before} to {after} bytes");
+    drop((stalled, half_open));
+    honest.work(52)?;
     node.stop()?;
     Ok(())
 }
