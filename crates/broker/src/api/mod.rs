@@ -1,8 +1,9 @@
 //! The APIs: what each listener offers, and who handles it. One file for each handler.
 //!
 //! What is not there yet is not listed, so it is not advertised either: transactions, share and
-//! streams groups, ACLs, SASL and delegation tokens, client telemetry.
+//! streams groups, SASL and delegation tokens, client telemetry.
 
+pub(crate) mod acls;
 pub(crate) mod alter_configs;
 pub(crate) mod api_versions;
 pub(crate) mod broker_loggers;
@@ -67,6 +68,9 @@ const BROKER: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::AlterReplicaLogDirs,
@@ -96,6 +100,9 @@ const CONTROLLER: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,

@@ -62,6 +62,9 @@ fn broker(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handled {
         ApiKey::DescribeUserScramCredentials => {
             serve(shared, ctx, body, api::describe_user_scram_credentials::handle)
         }
+        ApiKey::DescribeAcls => serve(shared, ctx, body, api::acls::describe),
+        ApiKey::CreateAcls => serve(shared, ctx, body, api::acls::create),
+        ApiKey::DeleteAcls => serve(shared, ctx, body, api::acls::delete),
         ApiKey::DescribeClientQuotas => serve(shared, ctx, body, api::client_quotas::handle),
         ApiKey::ListConfigResources => serve(shared, ctx, body, api::list_config_resources::handle),
         _ => forwarded(shared, ctx, body),
@@ -139,6 +142,9 @@ fn controller(shared: &Arc<Shared>, ctx: RequestContext, body: Reader) -> Handle
         ApiKey::AlterClientQuotas => serve(shared, ctx, body, configs::quotas),
         ApiKey::UpdateFeatures => serve(shared, ctx, body, cluster::update_features),
         ApiKey::DescribeQuorum => serve(shared, ctx, body, quorum::describe),
+        ApiKey::DescribeAcls => serve(shared, ctx, body, api::acls::describe),
+        ApiKey::CreateAcls => serve(shared, ctx, body, api::acls::create),
+        ApiKey::DeleteAcls => serve(shared, ctx, body, api::acls::delete),
         ApiKey::DescribeConfigs => serve(shared, ctx, body, api::describe_configs::handle),
         other => unserved(other),
     }
