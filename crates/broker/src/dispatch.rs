@@ -358,7 +358,7 @@ pub(crate) fn answer<R: Message>(
 ) -> Answer {
     let header_version = ctx.api.response_header_version(ctx.version);
     let header = ResponseHeader { correlation_id: ctx.correlation_id };
-    let mut writer = Writer::default();
+    let mut writer = Writer::with_capacity(RESPONSE);
     let written = header
         .encode(header_version, &mut writer)
         .and_then(|()| response.encode(ctx.version, &mut writer));
@@ -378,6 +378,9 @@ fn decode_budget(frame: usize) -> usize {
 }
 
 const DECODE_MEMORY: usize = 64 << 20;
+
+// Most responses fit into this, file ranges aside.
+const RESPONSE: usize = 256;
 
 // A frame's size is an int32.
 const MAX_RESPONSE: usize = 0x7fff_ffff;

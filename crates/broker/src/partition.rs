@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_codec::{Part, RecordData};
-use ottla_log::{AppendError, AppendInfo, AppendOrigin, LogConfig, PreparedAppend};
+use ottla_log::{AppendError, AppendInfo, AppendOrigin, Few, LogConfig, PreparedAppend};
 use ottla_record::Compression;
 use ottla_types::{
     ErrorCode, LeaderEpoch, MonoTime, Offset, Timestamp, TopicId, TopicName, TopicPartition,
@@ -280,7 +280,7 @@ impl Partition {
         self: &Arc<Self>,
         run: impl Iterator<Item = FromClient>,
         now: WallTime,
-    ) -> Vec<Result<Appended, Refusal>> {
+    ) -> Few<Result<Appended, Refusal>> {
         let config = self.config.load();
         let prepared = run.map(|FromClient { records, version, acks }| {
             let prepared = config
@@ -307,16 +307,16 @@ impl Partition {
             .log
             .prepare(records, AppendOrigin::Coordinator, now)
             .map_err(|error| error_code::append_refusal(&error))?;
-        let mut results = self.append(vec![Ok((prepared, Acks::All))], now, &config);
+        let mut results = self.append(Few::from_buf([Ok((prepared, Acks::All))]), now, &config);
         results.pop().unwrap_or_else(|| Err(ErrorCode::UnknownServerError.into()))
     }
 
     fn append(
         self: &Arc<Self>,
-        run: Vec<Result<(PreparedAppend, Acks), Refusal>>,
+        run: Few<Result<(PreparedAppend, Acks), Refusal>>,
         now: WallTime,
         config: &PartitionConfig,
-    ) -> Vec<Result<Appended, Refusal>> {
+    ) -> Few<Result<Appended, Refusal>> {
         let mut state = self.state.lock();
         let role = state.role;
         let Some(log) = &mut state.log else {
@@ -325,8 +325,8 @@ impl Partition {
         let Role::Leader { epoch, isr, replicas } = role else {
             return refuse_all(run, ErrorCode::NotLeaderOrFollower);
         };
-        let (mut admitted, mut awaited) = (Vec::with_capacity(run.len()), false);
-        let verdicts: Vec<Result<(), Refusal>> = run
+        let (mut admitted, mut awaited) = (Few::with_capacity(run.len()), false);
+        let verdicts: Few<Result<(), Refusal>> = run
             .into_iter()
             .map(|one| {
                 let (prepared, acks) = one?;
@@ -549,7 +549,7 @@ impl Partition {
 }
 
 /// Everything is refused; what was refused already keeps its reason.
-fn refuse_all<T>(run: Vec<Result<T, Refusal>>, code: ErrorCode) -> Vec<Result<Appended, Refusal>> {
+fn refuse_all<T>(run: Few<Result<T, Refusal>>, code: ErrorCode) -> Few<Result<Appended, Refusal>> {
     run.into_iter().map(|one| one.and_then(|_| Err(code.into()))).collect()
 }
 

@@ -38,8 +38,8 @@ pub use directory::{Checkpoint, DirectoryError, LogDirectory, PartitionDir, Part
 pub use epochs::EpochEnd;
 pub use error::{AppendError, CorruptDetail, LogError, OpenError, ReadError};
 pub use partition::{
-    AppendInfo, CopyJob, DeletedFiles, Expired, ExpiryReason, FetchSlice, FlushJob, PartitionLog,
-    RelocateError, Relocation, TimestampedOffset, future_dir_name,
+    AppendInfo, CopyJob, DeletedFiles, Expired, ExpiryReason, FetchSlice, Few, FlushJob,
+    PartitionLog, RelocateError, Relocation, TimestampedOffset, future_dir_name,
 };
 pub use prepare::{AppendOrigin, PreparedAppend};
 pub use producer::ProducerView;

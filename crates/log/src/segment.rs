@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use ottla_record::BatchHeader;
 use ottla_record::format::HEADER_LEN;
 use ottla_types::{Offset, Timestamp, WallTime};
+use smallvec::SmallVec;
 
 use crate::error::ReadError;
 use crate::format::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, file_name};
@@ -215,7 +216,7 @@ impl<F: StorageFile> Segment<F> {
         self.index.load(&*home.storage, &home.dir)?;
         self.time_index.load(&*home.storage, &home.dir)?;
         self.max_timestamp(home)?;
-        let mut parts = Vec::with_capacity(batches.len() * 2);
+        let mut parts: SmallVec<[&[u8]; 2]> = SmallVec::with_capacity(batches.len() * 2);
         for batch in batches {
             parts.extend([batch.head, batch.body]);
         }

@@ -379,29 +379,39 @@ impl<S: Service> Connection<S> {
         let Some(session) = &mut self.session else { return true };
         let shared = &self.shared;
         self.holding = None;
-        let (mut frames, mut permits) = (vec![frame], vec![memory]);
-        while shared.service.gathers(session)
-            && self.slots.len() + frames.len() < shared.limits.in_flight_max
-            && let Ok(Step::Frame(frame, memory)) = self.reader.next(limit, &shared.budget)
-        {
+        let gathers = shared.service.gathers(session);
+        let mut room = shared.limits.in_flight_max - self.slots.len() - 1;
+        let mut next = || {
+            room = room.checked_sub(1).filter(|_| gathers)?;
+            match self.reader.next(limit, &shared.budget) {
+                Ok(Step::Frame(frame, memory)) => Some((frame, memory)),
+                _ => None,
+            }
+        };
+        let Some(second) = next() else {
+            NetStats::add(&shared.stats.requests, 1);
+            let handled = shared.service.call(session, &self.context, frame);
+            return self.take_slot(handled, memory);
+        };
+        let (mut frames, mut permits) = (vec![frame, second.0], vec![memory, second.1]);
+        while let Some((frame, memory)) = next() {
             frames.push(frame);
             permits.push(memory);
         }
         NetStats::add(&shared.stats.requests, frames.len());
-        for (handled, memory) in
-            shared.service.call_run(session, &self.context, frames).into_iter().zip(permits)
-        {
-            let last = handled.is_last();
-            let state = match handled {
-                Handled::Now(answer) => SlotState::Done(answer),
-                Handled::Later(answer) => SlotState::Waits { answer, fresh: true },
-            };
-            self.slots.push_back(Slot { state, _memory: memory });
-            if last {
-                return true;
-            }
-        }
-        false
+        let run = shared.service.call_run(session, &self.context, frames);
+        run.into_iter().zip(permits).any(|(handled, memory)| self.take_slot(handled, memory))
+    }
+
+    /// Takes in what became of a frame; true if the connection ends with it.
+    fn take_slot(&mut self, handled: Handled, memory: MemoryPermit) -> bool {
+        let last = handled.is_last();
+        let state = match handled {
+            Handled::Now(answer) => SlotState::Done(answer),
+            Handled::Later(answer) => SlotState::Waits { answer, fresh: true },
+        };
+        self.slots.push_back(Slot { state, _memory: memory });
+        last
     }
 
     fn closing_after_slots(&mut self, reason: String) {

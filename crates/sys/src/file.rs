@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, ReadWriteFlags};
+use smallvec::SmallVec;
 
 // Most slices that one call takes (`IOV_MAX` of Linux).
 const SLICES_MAX: usize = 1024;
@@ -34,7 +35,8 @@ pub fn lock_exclusive(file: &File) -> io::Result<bool> {
 /// # Errors
 /// As `pwritev`. Part of the data may have been written.
 pub fn write_all_at(file: &File, parts: &[&[u8]], mut position: u64) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> =
+    // Most writes are the head and the body of one batch.
+    let mut slices: SmallVec<[IoSlice<'_>; 2]> =
         parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
     let mut rest = slices.as_mut_slice();
     while !rest.is_empty() {

@@ -4,12 +4,16 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     static LIVE: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
+
+/// How often any thread asked for memory.
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// The system's allocator with a count of what the running thread holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,9 +37,15 @@ impl Memory {
         let value = code();
         (value, Taken { peak: PEAK.get().saturating_sub(before), largest: LARGEST.get() })
     }
+
+    /// How often all threads together have asked for memory so far; zero unless [`Memory`] is installed.
+    pub fn allocations() -> u64 {
+        ALLOCATIONS.load(Ordering::Relaxed)
+    }
 }
 
 fn took(bytes: usize) {
+    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     let live = LIVE.get().wrapping_add(bytes);
     LIVE.set(live);
     PEAK.set(PEAK.get().max(live));

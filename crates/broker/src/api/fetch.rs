@@ -110,8 +110,8 @@ fn read_targets(request: &FetchRequest, uses_ids: bool) -> (Vec<FetchTarget>, Ve
 
 /// A partition that is named twice is read once, at its first place and as its last mention says.
 fn once(targets: Vec<FetchTarget>) -> Vec<FetchTarget> {
-    let mut seen = HashSet::with_capacity(targets.len());
-    if targets.iter().all(|target| seen.insert(&target.key)) {
+    let mut seen = HashSet::new();
+    if targets.len() < 2 || targets.iter().all(|target| seen.insert(&target.key)) {
         return targets;
     }
     let mut places = HashMap::new();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_codec::Str;
+use ottla_log::Few;
 use ottla_protocol::produce_request::{ProduceRequest, TopicProduceData};
 use ottla_protocol::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -31,7 +32,7 @@ pub(crate) fn handle(
     ctx: &RequestContext,
     request: ProduceRequest,
 ) -> Reply<ProduceResponse> {
-    let mut replies = handle_run(shared, vec![(ctx, request)]);
+    let mut replies = handle_run(shared, Few::from_buf([(ctx, request)]));
     replies.pop().unwrap_or(Reply::Nothing)
 }
 
@@ -39,10 +40,10 @@ pub(crate) fn handle(
 /// for one partition is written at once.
 pub(crate) fn handle_run(
     shared: &Arc<Shared>,
-    requests: Vec<(&RequestContext, ProduceRequest)>,
-) -> Vec<Reply<ProduceResponse>> {
-    let mut appends = Vec::new();
-    let mut works: Vec<Work<'_>> = requests
+    requests: Few<(&RequestContext, ProduceRequest)>,
+) -> Few<Reply<ProduceResponse>> {
+    let mut appends = Few::new();
+    let mut works: Few<Work<'_>> = requests
         .into_iter()
         .enumerate()
         .map(|(number, (ctx, request))| Work::begin(shared, ctx, number, request, &mut appends))
@@ -52,7 +53,7 @@ pub(crate) fn handle_run(
     let mut appends = appends.into_iter().peekable();
     while let Some(first) = appends.next() {
         let partition = first.partition.clone();
-        let mut run = vec![first];
+        let mut run = Few::from_buf([first]);
         while let Some(next) = appends.next_if(|next| Arc::ptr_eq(&next.partition, &partition)) {
             run.push(next);
         }
@@ -97,7 +98,7 @@ impl<'a> Work<'a> {
         ctx: &'a RequestContext,
         number: usize,
         request: ProduceRequest,
-        appends: &mut Vec<Append>,
+        appends: &mut Few<Append>,
     ) -> Self {
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default());
         let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
@@ -127,7 +128,7 @@ impl<'a> Work<'a> {
         number: usize,
         transactional: bool,
         topic: TopicProduceData,
-        appends: &mut Vec<Append>,
+        appends: &mut Few<Append>,
     ) {
         let (ctx, acks) = (self.ctx, self.acks);
         let topic_at = self.response.responses.len();
@@ -236,11 +237,11 @@ impl<'a> Work<'a> {
 fn append_run(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-    run: Vec<Append>,
+    run: Few<Append>,
     works: &mut [Work<'_>],
 ) {
     let places = run.iter().map(|one| (one.request, one.at, one.batch.records.len()));
-    let places: Vec<_> = places.collect();
+    let places: Few<_> = places.collect();
     let batches = run.into_iter().map(|one| one.batch);
     let outcomes = partition.append_from_client(batches, shared.clock.wall());
     for ((request, at, size), outcome) in places.into_iter().zip(outcomes) {

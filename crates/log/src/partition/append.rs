@@ -7,6 +7,7 @@ use ottla_codec::Reader;
 use ottla_record::format::HEADER_LEN;
 use ottla_record::{Batch, BatchError, BatchHeader, Batches, ControlType, DecompressLimits, Patch};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp, WallTime};
+use smallvec::SmallVec;
 
 use super::PartitionLog;
 use crate::error::AppendError;
@@ -14,6 +15,9 @@ use crate::prepare::{AppendOrigin, PreparedAppend};
 use crate::producer::RememberedBatch;
 use crate::segment::{Outgoing, RollRules, Segment};
 use crate::storage::{Storage, StorageFile as _};
+
+/// Usually one, which then takes no memory of its own.
+pub type Few<T> = SmallVec<[T; 1]>;
 
 /// Where appended records went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +65,16 @@ impl<S: Storage> PartitionLog<S> {
         mut run: &[PreparedAppend],
         epoch: LeaderEpoch,
         now: WallTime,
-    ) -> Vec<Result<AppendInfo, AppendError>> {
-        let mut results = Vec::with_capacity(run.len());
+    ) -> Few<Result<AppendInfo, AppendError>> {
+        let mut results = Few::with_capacity(run.len());
         while let Some(first) = run.first() {
             let taken = match self.check_producer(first) {
                 _ if self.failed => Err(AppendError::Failed),
                 Err(error) => Err(error),
-                Ok(Some(earlier)) => Ok(vec![self.duplicate(&earlier)]),
+                Ok(Some(earlier)) => Ok(Few::from_buf([self.duplicate(&earlier)])),
                 Ok(None) => self.append_some(run, epoch, now),
             };
-            let count = taken.as_ref().map_or(1, Vec::len);
+            let count = taken.as_ref().map_or(1, Few::len);
             match taken {
                 Ok(infos) => results.extend(infos.into_iter().map(Ok)),
                 Err(error) => results.push(Err(error)),
@@ -86,7 +90,7 @@ impl<S: Storage> PartitionLog<S> {
         run: &[PreparedAppend],
         epoch: LeaderEpoch,
         now: WallTime,
-    ) -> Result<Vec<AppendInfo>, AppendError> {
+    ) -> Result<Few<AppendInfo>, AppendError> {
         let count = self.written_together(run, now);
         let together = run.get(..count).unwrap_or_default();
         match self.append_together(together, epoch, now) {
@@ -132,9 +136,9 @@ impl<S: Storage> PartitionLog<S> {
         run: &[PreparedAppend],
         epoch: LeaderEpoch,
         now: WallTime,
-    ) -> Result<Vec<AppendInfo>, AppendError> {
+    ) -> Result<Few<AppendInfo>, AppendError> {
         let mut next = self.end;
-        let mut placed = Vec::with_capacity(run.len());
+        let mut placed = Few::with_capacity(run.len());
         for prepared in run {
             let mut header = *prepared.batch.header();
             header.base_offset = next;
@@ -147,7 +151,7 @@ impl<S: Storage> PartitionLog<S> {
             next = header.next_offset();
             placed.push((header, head, marker));
         }
-        let outgoing: Vec<Outgoing<'_>> = run
+        let outgoing: Few<Outgoing<'_>> = run
             .iter()
             .zip(&placed)
             .map(|(prepared, (header, head, _))| {
@@ -156,6 +160,7 @@ impl<S: Storage> PartitionLog<S> {
             })
             .collect();
         self.write(&outgoing, now)?;
+        drop(outgoing);
         let infos = run.iter().zip(placed).map(|(prepared, (header, _, marker))| {
             self.epochs.assign(epoch, header.base_offset);
             self.note_producer(&header, marker);
