@@ -3,7 +3,7 @@
 //!
 //! The command lines are data, in `names/*.txt`; a line `!what: reason` before a command is an allowed
 //! difference. `{bs}` is the broker, `{bc}` the controller, `{x}` a word that differs between the two sides and
-//! is made equal again in what they print, `{dir}` the test's folder.
+//! is made equal again in what they print, `{dir}` the test's folder, `{data}` the broker's.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
 
 #[path = "names/files.rs"]
@@ -29,6 +29,7 @@ const CASES: &[(&str, &str)] = &[
     ("cluster", include_str!("names/cluster.txt")),
     ("features", include_str!("names/features.txt")),
     ("storage", include_str!("names/storage.txt")),
+    ("dump", include_str!("names/dump.txt")),
 ];
 
 /// What one side calls its own things; as long as the other's, for the columns.
@@ -133,11 +134,13 @@ impl Case {
     fn replaced(&self, node: &Node, side: &str, folder: &Path) -> Self {
         let folder = folder.display().to_string();
         let (bootstrap, controller) = (node.bootstrap(), node.controller());
+        let data = node.data().display().to_string();
         let replace = |text: &String| {
             text.replace("{bs}", bootstrap)
                 .replace("{bc}", controller)
                 .replace("{x}", side)
                 .replace("{dir}", &folder)
+                .replace("{data}", &data)
         };
         let words = self.words.iter().map(replace).collect();
         Self { words, stdin: replace(&self.stdin), ..self.clone() }

@@ -55,3 +55,6 @@ pub use names::{
 pub use shard::{DeletedTopic, GroupShard, LoggedRecord};
 pub use stats::{Counters, Stats};
 pub use topics::{NoTopics, TopicInfo, Topics};
+
+/// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.
+pub const SCHEMA: &str = include_str!("../schemas/group-coordinator.schema");

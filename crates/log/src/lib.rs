@@ -45,3 +45,6 @@ pub use prepare::{AppendOrigin, PreparedAppend};
 pub use producer::ProducerView;
 pub use recovery::{OpenInfo, RecoveryReport, UnrecoveredLog};
 pub use storage::{FsStorage, Storage, StorageFile};
+
+/// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.
+pub const SCHEMA: &str = include_str!("../schemas/storage.schema");

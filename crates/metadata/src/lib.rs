@@ -30,3 +30,6 @@ pub use image::{
     SnapshotLoader, TopicImage,
 };
 pub use record::Record;
+
+/// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.
+pub const SCHEMA: &str = include_str!("../schemas/metadata.schema");

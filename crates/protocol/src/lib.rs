@@ -12,3 +12,6 @@
 pub mod generated;
 
 pub use generated::*;
+
+/// The table of the data that clients put into others' messages, for whoever shows them as JSON.
+pub const DATA_SCHEMA: &str = include_str!("../schemas/data.schema");

@@ -35,3 +35,6 @@ pub use error::{BatchError, BuildError, Fault};
 pub use header::{Attributes, BatchHeader, Compression, TimestampType, batch_len};
 pub use patch::Patch;
 pub use record::{NewRecord, Record, RecordHeader, Records};
+
+/// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.
+pub const SCHEMA: &str = include_str!("../schemas/control.schema");

@@ -72,8 +72,9 @@ pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// What a file holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum FileKind {
+pub(crate) enum FileKind {
     Log,
     Index,
     TimeIndex,
@@ -123,7 +124,7 @@ struct DumpedBatch {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry {
+pub(crate) enum Entry {
     Offset { relative_offset: i32, position: i32 },
     Time { timestamp_ms: i64, relative_offset: i32 },
 }
@@ -237,9 +238,13 @@ fn dump(path: &Path, records: bool) -> Result<DumpedFile, Failure> {
 /// what is wrong where the walk had to end.
 pub(super) fn walk(
     path: &Path,
-    mut each: impl FnMut(u64, &Batch, bool),
+    each: impl FnMut(u64, &Batch, bool),
 ) -> Result<Option<String>, Failure> {
-    let data = read(path)?;
+    Ok(walk_bytes(read(path)?, each))
+}
+
+/// As [`walk`], with what is in a file.
+pub(crate) fn walk_bytes(data: Bytes, mut each: impl FnMut(u64, &Batch, bool)) -> Option<String> {
     let len = data.len();
     let mut walk = ottla_record::Batches::new(data);
     let mut damage = None;
@@ -248,8 +253,8 @@ pub(super) fn walk(
         match walk.next() {
             None => break,
             // Zeros are room that was reserved and not used.
-            Some(Err(_)) if walk.rest().iter().all(|byte| *byte == 0) => return Ok(damage),
-            Some(Err(error)) => return Ok(Some(format!("at {position}: {error}"))),
+            Some(Err(_)) if walk.rest().iter().all(|byte| *byte == 0) => return damage,
+            Some(Err(error)) => return Some(format!("at {position}: {error}")),
             Some(Ok(batch)) => {
                 let checked = ottla_record::check_crc(batch.bytes());
                 each(position, &batch, checked.is_ok());
@@ -265,7 +270,7 @@ pub(super) fn walk(
         let position = len - rest.len();
         damage = Some(format!("at {position}: {} bytes that are no whole batch", rest.len()));
     }
-    Ok(damage)
+    damage
 }
 
 fn read(path: &Path) -> Result<Bytes, Failure> {
@@ -333,7 +338,7 @@ fn shown_record(record: &Record, is_control: bool) -> Value {
 
 /// Entries of an index; zeros are the room of a preallocated file, since no entry is for the first
 /// batch of a segment.
-fn entries(data: &[u8], kind: FileKind) -> Vec<Entry> {
+pub(crate) fn entries(data: &[u8], kind: FileKind) -> Vec<Entry> {
     let mut entries = Vec::new();
     if kind == FileKind::Index {
         for entry in data.as_chunks::<8>().0 {

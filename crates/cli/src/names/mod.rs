@@ -11,6 +11,8 @@ mod cluster;
 mod console_consumer;
 mod console_producer;
 mod directories;
+mod dump_log;
+mod dump_records;
 mod features;
 mod formatter;
 mod get_offsets;
@@ -21,6 +23,7 @@ mod lines;
 mod link;
 mod log_dirs;
 mod options;
+mod schema;
 mod session;
 mod stop;
 mod storage;
@@ -59,14 +62,17 @@ pub enum Tool {
     Features,
     /// `kafka-storage`
     Storage,
+    /// `kafka-dump-log`
+    DumpLog,
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 10] = [
+pub(crate) const TOOLS: [(&str, Tool); 11] = [
     ("kafka-broker-api-versions", Tool::BrokerApiVersions),
     ("kafka-cluster", Tool::Cluster),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
+    ("kafka-dump-log", Tool::DumpLog),
     ("kafka-features", Tool::Features),
     ("kafka-get-offsets", Tool::GetOffsets),
     ("kafka-groups", Tool::Groups),
@@ -106,6 +112,7 @@ impl Tool {
             Self::Cluster => (&[], cluster::run(&arguments).await),
             Self::Features => (&[], features::run(&arguments).await),
             Self::Storage => (&[], storage::run(&arguments, disk)),
+            Self::DumpLog => (dump_log::KNOWN, dump_log::run(&arguments)),
             Self::LogDirs => (log_dirs::KNOWN, log_dirs::run(&arguments).await),
         };
         ended(known, done)

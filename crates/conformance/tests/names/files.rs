@@ -40,6 +40,11 @@ const BASE: &[&str] = &[
     "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
 ];
 
+/// A batch of one record, "one", at offset 1; its largest timestamp is at byte 35.
+const BATCH: &str = "\
+    00000000000000010000003b0000000002754e1245000000000000000001a2091ecdad000001a2091ecdad00000000000000\
+    01000000000000000000011200000001066f6e6500";
+
 /// Writes them into a folder.
 pub(crate) fn write(folder: &Path, sides: &[&str]) -> Result<()> {
     // An address that does not answer costs a minute otherwise.
@@ -49,7 +54,41 @@ pub(crate) fn write(folder: &Path, sides: &[&str]) -> Result<()> {
     for side in sides {
         nodes(&folder.join(side))?;
     }
-    nodes(&folder.join("both"))
+    nodes(&folder.join("both"))?;
+    logs(&folder.join("logs"))
+}
+
+/// Segments and indexes that are damaged or do not fit.
+fn logs(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let digits = BATCH.as_bytes().chunks(2);
+    let batch: Vec<u8> = digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair)?, 16).map_err(Into::into))
+        .collect::<Result<_>>()?;
+    let mut flipped = batch.clone();
+    flipped[68] ^= 1;
+    let name = |first: u64, ending: &str| folder.join(format!("{first:020}.{ending}"));
+    let write =
+        |first, ending, parts: &[&[u8]]| std::fs::write(name(first, ending), parts.concat());
+    write(1, "log", &[&batch, b"8 bytes."])?;
+    // Entries that say 9 at 0, and 1 at 0.
+    write(1, "index", &[&[0, 0, 0, 8, 0, 0, 0, 0], &[0; 8]])?;
+    let time = &batch[35..43];
+    // A time that is not the batch's, an offset that is not there, and room that is not used.
+    let entries: [&[u8]; 6] =
+        [&[0, 0, 0, 0, 0, 0, 0, 5], &[0; 4], time, &[0, 0, 0, 3], time, &[0; 4]];
+    write(1, "timeindex", &entries)?;
+    write(2, "log", &[&flipped])?;
+    write(3, "log", &[&batch, &[0; 100]])?;
+    write(4, "log", &[&batch, &batch])?;
+    write(5, "log", &[&[]])?;
+    write(5, "index", &[&[]])?;
+    write(5, "timeindex", &[&[]])?;
+    write(5, "snapshot", &[&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0]])?;
+    let aborted: Vec<u8> =
+        [7_i64, 1, 2, 3].iter().flat_map(|number| number.to_be_bytes()).collect();
+    write(5, "txnindex", &[&[0, 0], &aborted])?;
+    Ok(())
 }
 
 fn nodes(folder: &Path) -> Result<()> {
