@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: measurements, one command each.
 //!
 //! Without an argument the criterion benchmarks of single layers; `footprint` measures an idle node;
-//! `compare`, `tails` and `partitions` put Ottla and Apache Kafka side by side; `overload` asks for
+//! `compare`, `tails`, `partitions` and `joins` put Ottla and Apache Kafka side by side; `overload` asks for
 //! too much. Raw data goes to benches/runs.
 
 mod compare;
 mod footprint;
+mod joins;
 mod overload;
 mod partitions;
 mod report;
@@ -34,6 +35,8 @@ enum What {
     Partitions(partitions::Arguments),
     /// Three times the load that a node can take, in 512 MiB, and connections that never get on.
     Overload(overload::Arguments),
+    /// Ten new members share 900 partitions, in both group protocols, beside Apache Kafka.
+    Joins(joins::Arguments),
 }
 
 /// Runs the chosen measurement.
@@ -49,5 +52,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(What::Tails(arguments)) => tails::run(&workspace, arguments),
         Some(What::Partitions(arguments)) => partitions::run(&workspace, arguments),
         Some(What::Overload(arguments)) => overload::run(&workspace, arguments),
+        Some(What::Joins(arguments)) => joins::run(&workspace, arguments),
     }
 }

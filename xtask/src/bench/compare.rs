@@ -90,8 +90,13 @@ pub(crate) fn chosen(only: Option<&str>) -> Result<Vec<&'static Contestant>> {
 
 /// Starts a contestant in a fresh directory.
 pub(crate) fn start(contestant: &Contestant) -> Result<Node> {
+    start_with(contestant, &[])
+}
+
+/// As [`start`], with more properties.
+pub(crate) fn start_with(contestant: &Contestant, more: &[(&str, &str)]) -> Result<Node> {
     let mut options = NodeOptions::default();
-    for (name, value) in contestant.properties {
+    for (name, value) in contestant.properties.iter().chain(more) {
         options = options.with(name, value);
     }
     // The flags of Kafka's own start script, with its default heap.

@@ -169,7 +169,13 @@ fn table(runs: &[Value]) -> String {
     text
 }
 
-fn median(runs: &[Value], workload: &str, contestant: &str, path: &[&str]) -> Option<f64> {
+/// The median over the rounds of a figure of one contestant and workload.
+pub(crate) fn median(
+    runs: &[Value],
+    workload: &str,
+    contestant: &str,
+    path: &[&str],
+) -> Option<f64> {
     let of_this = |run: &&Value| run["workload"] == workload && run["contestant"] == contestant;
     let figure = |run: &Value| path.iter().fold(run, |value, key| &value[*key]).as_f64();
     let mut values: Vec<f64> = runs.iter().filter(of_this).filter_map(figure).collect();
