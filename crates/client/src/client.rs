@@ -250,6 +250,14 @@ impl Client {
     /// # Errors
     /// When there is none in time.
     pub async fn coordinator(&self, group: &str) -> Result<Connection, ClientError> {
+        Ok(self.coordinator_node(group).await?.1)
+    }
+
+    /// As [`Self::coordinator`], with its id.
+    pub(crate) async fn coordinator_node(
+        &self,
+        group: &str,
+    ) -> Result<(NodeId, Connection), ClientError> {
         let find = || async {
             let connection = self.bootstrap().await?;
             let mut request = FindCoordinatorRequest::default();
@@ -278,7 +286,8 @@ impl Client {
                 code: ErrorCode::CoordinatorNotAvailable,
                 message: None,
             };
-            self.node(NodeId::from_wire(node).ok_or_else(none)?).await
+            let id = NodeId::from_wire(node).ok_or_else(none)?;
+            Ok((id, self.node(id).await?))
         };
         self.retry(&format!("finding the coordinator of group {group}"), true, find).await
     }

@@ -26,9 +26,9 @@ mod producer;
 pub use address::{HostPort, InvalidAddress};
 pub use admin::{
     Admin, AlterOp, ClusterDescription, ConfigAlteration, ConfigEntry, ConfigResource,
-    ConfigSource, ConfigSynonym, CreatedTopic, Feature, FeatureUpgrade, GroupDescription,
-    GroupListing, GroupMember, GroupOffset, LogDir, LogDirReplica, NewTopic, Node, OffsetAt,
-    OffsetSpec, QuorumDescription, QuorumReplica, ResourceType,
+    ConfigSource, ConfigSynonym, ConsumerMember, CreatedTopic, Feature, FeatureUpgrade,
+    GroupDescription, GroupListing, GroupMember, GroupOffset, LogDir, LogDirReplica, NewTopic,
+    Node, OffsetAt, OffsetSpec, QuorumDescription, QuorumReplica, ResourceType,
 };
 pub use api::Request;
 pub use client::{Client, ClientOptions};

@@ -16,7 +16,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use ottla_conformance::{Dialogue, ensure_java, tool_class};
 use ottla_testkit::{
-    Folder, Java, Kind, Node, NodeOptions, Ran, ottla_binary, peers_folder, run_bounded,
+    Folder, Java, Kind, Node, NodeOptions, Process, Ran, ottla_binary, peers_folder, run_bounded,
+    wait_until,
 };
 use serde_json::json;
 
@@ -25,6 +26,7 @@ const CASES: &[(&str, &str)] = &[
     ("offsets", include_str!("names/offsets.txt")),
     ("console", include_str!("names/console.txt")),
     ("groups", include_str!("names/groups.txt")),
+    ("consumer groups", include_str!("names/consumer_groups.txt")),
     ("brokers", include_str!("names/brokers.txt")),
     ("cluster", include_str!("names/cluster.txt")),
     ("features", include_str!("names/features.txt")),
@@ -46,6 +48,7 @@ fn as_kafkas_own() -> Result<()> {
     ensure!(ran.code == Some(0), "{}{}", ran.stdout, ran.stderr);
     files::write(links.path(), &SIDES)?;
     let mut tools = Tools::start(links.path())?;
+    let _members = members(&node, links.path())?;
     let only = std::env::var("OTTLA_NAMES").unwrap_or_default();
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -61,6 +64,42 @@ fn as_kafkas_own() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{} of {count} differ\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
+}
+
+/// A member of each protocol, who has a partition of its own topic all the time.
+fn members(node: &Node, links: &Path) -> Result<[Process; 2]> {
+    let log = |name: &str| links.join(format!("{name}.log"));
+    let ottla = |arguments: &[&str]| -> Result<Ran> {
+        let mut command = Command::new(ottla_binary()?);
+        run_bounded(command.args(["-b", node.bootstrap()]).args(arguments), "", LIMIT)
+    };
+    let of = |topic: &'static str| {
+        ["--bootstrap-server", node.bootstrap(), "--topic", topic, "--group", topic]
+            .map(str::to_owned)
+    };
+    for topic in ["busy", "modern"] {
+        let made = ottla(&["topic", "create", topic, "--partitions", "2"])?;
+        ensure!(made.code == Some(0), "{}", made.stderr);
+    }
+    let mut classic = Command::new(links.join("kafka-console-consumer.sh"));
+    let classic = Process::start(classic.args(of("busy")), &log("busy"))?;
+    let class = tool_class("kafka-console-consumer")?;
+    let java = Java::find()?.with_flags(&["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+    let mut modern = java.command(&[], class);
+    modern.args(of("modern")).args(["--command-property", "group.protocol=consumer"]);
+    let modern = Process::start(&mut modern, &log("modern"))?;
+    for group in ["busy", "modern"] {
+        // Its offsets too are there, and change no more.
+        let settled = || {
+            let described = ottla(&["group", "describe", group]).map(|ran| ran.stdout);
+            described.is_ok_and(|text| {
+                text.contains("Stable") && text.matches("          0    0    0").count() == 2
+            })
+        };
+        wait_until("a member", LIMIT, settled)
+            .with_context(|| format!("{:?}", ottla(&["group", "describe", group])))?;
+    }
+    Ok([classic, modern])
 }
 
 #[test]

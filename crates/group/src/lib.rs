@@ -49,6 +49,7 @@ mod topics;
 
 pub use api::*;
 pub use config::{ConsumerTimes, GroupConfig, MigrationPolicy};
+pub use consumer::regex::check as check_regex;
 pub use names::{
     AppendId, Epoch, GroupId, InstanceId, MemberId, Now, ProtocolName, ProtocolType, Token, Topic,
 };

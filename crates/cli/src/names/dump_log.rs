@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::dump_records::{self, Wanted};
 use super::java::hash_order;
 use super::options::{Known, Options, Takes, flag, with};
-use super::stop::{Run, Stop};
+use super::stop::{Run, Stop, option_exception, uncaught};
 use super::{complain, help_or_version, say, schema};
 use crate::commands::log::{Entry, FileKind, entries};
 
@@ -83,25 +83,6 @@ fn one(path: &Path, options: &Options, wrong: &mut Wrong) -> Run<()> {
             Ok(())
         }
     }
-}
-
-/// What Java prints of an exception that nobody catches.
-pub(super) fn uncaught(class: &str, message: &str) -> Stop {
-    Stop::err(format!("Exception in thread \"main\" {class}: {message}"))
-}
-
-/// What joptsimple throws with this text.
-pub(super) fn option_exception(text: &str) -> Stop {
-    let class = if text.ends_with("is not a recognized option") {
-        "UnrecognizedOptionException"
-    } else if text.starts_with("Found multiple") {
-        "MultipleArgumentsForOptionException"
-    } else if text.starts_with("Cannot parse") {
-        "OptionArgumentConversionException"
-    } else {
-        "OptionMissingRequiredArgumentException"
-    };
-    uncaught(&format!("joptsimple.{class}"), text)
 }
 
 /// Reads a file.

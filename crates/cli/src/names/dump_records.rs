@@ -11,9 +11,9 @@ use ottla_codec::{DecodeError, Reader};
 use ottla_record::{Batch, ControlType, DecompressLimits, Record, TimestampType};
 use serde_json::{Value, json};
 
-use super::dump_log::{first_offset, option_exception, read, uncaught, whole};
+use super::dump_log::{first_offset, read, whole};
 use super::options::Options;
-use super::stop::{Run, Stop};
+use super::stop::{Run, Stop, option_exception, uncaught};
 use super::{say, say_part, schema};
 use crate::commands::log::walk_bytes;
 

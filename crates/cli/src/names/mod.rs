@@ -10,6 +10,7 @@ mod broker_api_versions;
 mod cluster;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod directories;
 mod dump_log;
 mod dump_records;
@@ -64,14 +65,17 @@ pub enum Tool {
     Storage,
     /// `kafka-dump-log`
     DumpLog,
+    /// `kafka-consumer-groups`
+    ConsumerGroups,
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 11] = [
+pub(crate) const TOOLS: [(&str, Tool); 12] = [
     ("kafka-broker-api-versions", Tool::BrokerApiVersions),
     ("kafka-cluster", Tool::Cluster),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
+    ("kafka-consumer-groups", Tool::ConsumerGroups),
     ("kafka-dump-log", Tool::DumpLog),
     ("kafka-features", Tool::Features),
     ("kafka-get-offsets", Tool::GetOffsets),
@@ -108,6 +112,9 @@ impl Tool {
             Self::Groups => (groups::KNOWN, groups::run(&arguments).await),
             Self::BrokerApiVersions => {
                 (broker_api_versions::KNOWN, broker_api_versions::run(&arguments).await)
+            }
+            Self::ConsumerGroups => {
+                (consumer_groups::KNOWN, consumer_groups::run(&arguments).await)
             }
             Self::Cluster => (&[], cluster::run(&arguments).await),
             Self::Features => (&[], features::run(&arguments).await),

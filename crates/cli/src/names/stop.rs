@@ -57,6 +57,14 @@ impl Stop {
         matches!(self, Self::Thrown { class, .. } if *class == class_of(code))
     }
 
+    /// The message of an exception.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Usage(message) | Self::Thrown { message, .. } => message,
+            Self::End { out, err, .. } => out + &err,
+        }
+    }
+
     /// For a tool that catches exceptions: the message, to be printed its way.
     pub(super) fn caught(self, end: impl FnOnce(String, String) -> Self) -> Self {
         match self {
@@ -119,6 +127,27 @@ pub(super) fn refuse(code: i16, message: Option<&str>) -> Run<()> {
     Err(refusal.into())
 }
 
+/// What Java prints of an exception that nobody catches.
+pub(super) fn uncaught(class: &str, message: &str) -> Stop {
+    Stop::err(format!("Exception in thread \"main\" {class}: {message}"))
+}
+
+/// What joptsimple throws with this text.
+pub(super) fn option_exception(text: &str) -> Stop {
+    let class = if text.ends_with("is not a recognized option") {
+        "UnrecognizedOptionException"
+    } else if text.ends_with("are unavailable given other options on the command line") {
+        "UnavailableOptionException"
+    } else if text.starts_with("Found multiple") {
+        "MultipleArgumentsForOptionException"
+    } else if text.starts_with("Cannot parse") {
+        "OptionArgumentConversionException"
+    } else {
+        "OptionMissingRequiredArgumentException"
+    };
+    uncaught(&format!("joptsimple.{class}"), text)
+}
+
 /// The exception that a client of Kafka's makes of an error.
 pub(super) fn class_of(code: ErrorCode) -> String {
     let name = match code {
@@ -148,13 +177,17 @@ pub(super) fn class_of(code: ErrorCode) -> String {
 
 /// What clients of Kafka's say of an error that the broker sent without words, where scripts look
 /// at it; otherwise our own words.
-fn message_of(code: ErrorCode) -> String {
+pub(super) fn message_of(code: ErrorCode) -> String {
     match code {
         ErrorCode::UnknownTopicOrPartition => "This server does not host this topic-partition.",
         ErrorCode::GroupIdNotFound => "The group id does not exist.",
         ErrorCode::NonEmptyGroup => "The group is not empty.",
         ErrorCode::OffsetOutOfRange => {
             "The requested offset is not within the range of offsets maintained by the server."
+        }
+        ErrorCode::GroupSubscribedToTopic => {
+            "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed \
+             to it."
         }
         ErrorCode::SecurityDisabled => "Security features are disabled.",
         _ => code.message(),

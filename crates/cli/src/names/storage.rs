@@ -14,7 +14,7 @@ use super::directories::{self, Found};
 use super::levels::{self, Unknown};
 use super::say;
 use super::session::Properties;
-use super::stop::{Run, Stop};
+use super::stop::{Run, Stop, uncaught};
 use crate::settings::System;
 
 /// What of a node's directories only the binary can do.
@@ -135,11 +135,6 @@ fn expanded(arguments: &[String]) -> Result<Vec<String>, Refused> {
         words.extend(text.lines().map(str::to_owned));
     }
     Ok(words)
-}
-
-/// What Java prints of an exception that nobody catches.
-fn uncaught(class: &str, message: &str) -> Stop {
-    Stop::err(format!("Exception in thread \"main\" {class}: {message}"))
 }
 
 const RUNTIME: &str = "java.lang.RuntimeException";

@@ -11,8 +11,8 @@ use ottla_protocol::{
 };
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 
-use super::Admin;
 use super::topics::no_answer;
+use super::{Admin, Node};
 use crate::error::{ClientError, Refusal};
 
 /// A group in a list.
@@ -41,6 +41,10 @@ pub struct GroupDescription {
     pub protocol_type: String,
     /// The assignor that its members have agreed on.
     pub assignor: String,
+    /// The broker that coordinates it.
+    pub coordinator: Node,
+    /// Epoch of the group and of its target assignment, in the consumer protocol.
+    pub epochs: Option<(i32, i32)>,
     /// Its members.
     pub members: Vec<GroupMember>,
 }
@@ -59,6 +63,20 @@ pub struct GroupMember {
     pub host: String,
     /// Partitions that it is assigned; empty where the assignment is no consumer's.
     pub assigned: BTreeMap<String, Vec<PartitionIndex>>,
+    /// What it has beyond that in the consumer protocol.
+    pub consumer: Option<ConsumerMember>,
+}
+
+/// What a member of the consumer protocol has beyond one of the classic protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerMember {
+    /// Its epoch.
+    pub epoch: i32,
+    /// Partitions that it shall have.
+    pub target: BTreeMap<String, Vec<PartitionIndex>>,
+    /// Whether it speaks the consumer protocol itself; `None` from older brokers.
+    pub upgraded: Option<bool>,
 }
 
 /// A committed offset.
@@ -106,7 +124,9 @@ impl Admin {
     /// When its coordinator does not answer or refuses, or the group does not exist.
     pub async fn describe_group(&self, id: &str) -> Result<GroupDescription, ClientError> {
         let ask = || async {
-            let connection = self.client.coordinator(id).await?;
+            let (node, connection) = self.client.coordinator_node(id).await?;
+            let coordinator =
+                Node { id: node, address: connection.address().clone(), rack: None, fenced: false };
             if connection.range(ApiKey::ConsumerGroupDescribe).is_some() {
                 let group_ids = vec![Str::from(id)];
                 let request = ConsumerGroupDescribeRequest { group_ids, ..Default::default() };
@@ -117,7 +137,7 @@ impl Admin {
                 if !other.iter().any(|code| code.code() == group.error_code) {
                     let what = || format!("group {id}");
                     Refusal::check(group.error_code, group.error_message.as_deref(), what)?;
-                    return Ok(consumer_group(&group));
+                    return Ok(consumer_group(&group, coordinator));
                 }
             }
             let request =
@@ -131,6 +151,8 @@ impl Admin {
                 state: group.group_state.as_str().to_owned(),
                 protocol_type: group.protocol_type.as_str().to_owned(),
                 assignor: group.protocol_data.as_str().to_owned(),
+                coordinator,
+                epochs: None,
                 members: group.members.iter().map(member).collect(),
             })
         };
@@ -288,26 +310,37 @@ impl Admin {
     }
 }
 
-fn consumer_group(group: &consumer_group_describe_response::DescribedGroup) -> GroupDescription {
+fn consumer_group(
+    group: &consumer_group_describe_response::DescribedGroup,
+    coordinator: Node,
+) -> GroupDescription {
     let text = |text: &Str| text.as_str().to_owned();
-    let member = |member: &consumer_group_describe_response::Member| {
-        let topics = member.assignment.topic_partitions.iter().map(|topic| {
+    let partitions = |assignment: &consumer_group_describe_response::Assignment| {
+        let topics = assignment.topic_partitions.iter().map(|topic| {
             let indexes = topic.partitions.iter().filter_map(|raw| PartitionIndex::from_wire(*raw));
             (text(&topic.topic_name), indexes.collect())
         });
-        GroupMember {
-            id: text(&member.member_id),
-            instance_id: member.instance_id.as_ref().map(text),
-            client_id: text(&member.client_id),
-            host: text(&member.client_host),
-            assigned: topics.collect(),
-        }
+        topics.collect()
+    };
+    let member = |member: &consumer_group_describe_response::Member| GroupMember {
+        id: text(&member.member_id),
+        instance_id: member.instance_id.as_ref().map(text),
+        client_id: text(&member.client_id),
+        host: text(&member.client_host),
+        assigned: partitions(&member.assignment),
+        consumer: Some(ConsumerMember {
+            epoch: member.member_epoch,
+            target: partitions(&member.target_assignment),
+            upgraded: (member.member_type >= 0).then_some(member.member_type == 1),
+        }),
     };
     GroupDescription {
         id: text(&group.group_id),
         state: text(&group.group_state),
         protocol_type: "consumer".to_owned(),
         assignor: text(&group.assignor_name),
+        coordinator,
+        epochs: Some((group.group_epoch, group.assignment_epoch)),
         members: group.members.iter().map(member).collect(),
     }
 }
@@ -320,6 +353,7 @@ fn member(member: &describe_groups_response::DescribedGroupMember) -> GroupMembe
         client_id: text(&member.client_id),
         host: text(&member.client_host),
         assigned: assigned(&member.member_assignment).unwrap_or_default(),
+        consumer: None,
     }
 }
 

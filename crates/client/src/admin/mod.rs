@@ -22,7 +22,7 @@ pub use configs::{
     AlterOp, ConfigAlteration, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym,
     ResourceType,
 };
-pub use groups::{GroupDescription, GroupListing, GroupMember, GroupOffset};
+pub use groups::{ConsumerMember, GroupDescription, GroupListing, GroupMember, GroupOffset};
 pub(crate) use groups::{OFFSETS_BY_NAME_MAX, assigned};
 pub use offsets::{OffsetAt, OffsetSpec};
 pub use topics::{CreatedTopic, NewTopic};

@@ -31,6 +31,14 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
         })
 }
 
+/// Whether an expression is one that groups can subscribe by (RE2's syntax).
+///
+/// # Errors
+/// What is wrong with it, in RE2's words.
+pub fn check(pattern: &str) -> Result<(), String> {
+    compile(pattern).map(|_| ())
+}
+
 /// Replaces quoted parts by escaped ones.
 fn unquoted(pattern: &str) -> String {
     let mut plain = String::with_capacity(pattern.len());

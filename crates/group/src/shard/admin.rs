@@ -22,11 +22,11 @@ impl GroupShard {
         match self.groups.shown(&id) {
             Some(Group::Classic(group)) => describe_classic(id, group),
             Some(Group::Consumer(_) | Group::Foreign(_)) => {
-                let message = format!("group {id} is not a classic group");
+                let message = format!("Group {id} is not a classic group.");
                 not_described(id, message)
             }
             None => {
-                let message = format!("group {id} not found");
+                let message = format!("Group {id} not found.");
                 not_described(id, message)
             }
         }
