@@ -27,6 +27,7 @@ const CASES: &[(&str, &str)] = &[
     ("console", include_str!("names/console.txt")),
     ("groups", include_str!("names/groups.txt")),
     ("consumer groups", include_str!("names/consumer_groups.txt")),
+    ("delete records", include_str!("names/delete_records.txt")),
     ("brokers", include_str!("names/brokers.txt")),
     ("cluster", include_str!("names/cluster.txt")),
     ("features", include_str!("names/features.txt")),
@@ -49,6 +50,7 @@ fn as_kafkas_own() -> Result<()> {
     files::write(links.path(), &SIDES)?;
     let mut tools = Tools::start(links.path())?;
     let _members = members(&node, links.path())?;
+    plans(links.path())?;
     let only = std::env::var("OTTLA_NAMES").unwrap_or_default();
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -63,6 +65,29 @@ fn as_kafkas_own() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{} of {count} differ\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// Files for `kafka-delete-records`.
+fn plans(folder: &Path) -> Result<()> {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(format!("{name}.json")), text);
+    write("nothing", "{")?;
+    write("version", r#"{"partitions": [], "version": 2}"#)?;
+    write("no-topic", r#"{"partitions": [{"partition": 0, "offset": 1}]}"#)?;
+    write("no-number", r#"{"partitions": [{"topic": "t", "partition": "x", "offset": 1}]}"#)?;
+    write("no-list", r#"{"partitions": {}}"#)?;
+    let one = r#"{"topic": "t", "partition": 0, "offset": 1}"#;
+    write("twice", &format!(r#"{{"partitions": [{one}, {one}], "version": 1}}"#))?;
+    for side in SIDES {
+        for (name, offset) in [("records", 2), ("beyond", 99), ("all", -1)] {
+            let one =
+                format!(r#"{{"topic": "records-{side}", "partition": 0, "offset": {offset}}}"#);
+            write(
+                &format!("{name}-{side}"),
+                &format!(r#"{{"partitions": [{one}], "version": 1}}"#),
+            )?;
+        }
+    }
     Ok(())
 }
 

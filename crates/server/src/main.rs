@@ -16,8 +16,13 @@ use ottla_cli::{Cli, Exit, Failure, Local, Tool};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if let Some(tool) = arguments.next().as_deref().and_then(Tool::of_name) {
-        return as_tool(tool, arguments.collect());
+    match arguments.next().as_deref().map_or(Ok(None), Tool::of_name) {
+        Ok(Some(tool)) => return as_tool(tool, arguments.collect()),
+        Ok(None) => {}
+        Err(missing) => {
+            eprintln!("{missing}");
+            return ExitCode::FAILURE;
+        }
     }
     let cli = Cli::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

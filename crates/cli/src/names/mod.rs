@@ -3,7 +3,8 @@
 //! Flags, output and exit codes are those of Kafka 4.3's tools; `crates/conformance/tests/names.rs`
 //! runs both and compares. What is our own: the words of the usage, and no stack traces.
 //!
-//! Not here: `ottla`'s own commands. A tool that is not in [`TOOLS`] has no name here either.
+//! Not here: `ottla`'s own commands. Called by the name of a script of Kafka's that is in [`NOT_HERE`],
+//! it says so, and does not take the words for its own.
 
 mod arguments;
 mod broker_api_versions;
@@ -11,6 +12,7 @@ mod cluster;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod delete_records;
 mod directories;
 mod dump_log;
 mod dump_records;
@@ -67,15 +69,18 @@ pub enum Tool {
     DumpLog,
     /// `kafka-consumer-groups`
     ConsumerGroups,
+    /// `kafka-delete-records`
+    DeleteRecords,
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 12] = [
+pub(crate) const TOOLS: [(&str, Tool); 13] = [
     ("kafka-broker-api-versions", Tool::BrokerApiVersions),
     ("kafka-cluster", Tool::Cluster),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
     ("kafka-consumer-groups", Tool::ConsumerGroups),
+    ("kafka-delete-records", Tool::DeleteRecords),
     ("kafka-dump-log", Tool::DumpLog),
     ("kafka-features", Tool::Features),
     ("kafka-get-offsets", Tool::GetOffsets),
@@ -85,15 +90,55 @@ pub(crate) const TOOLS: [(&str, Tool); 12] = [
     ("kafka-topics", Tool::Topics),
 ];
 
+/// Kafka's other scripts, and the command of `ottla` that does what they are for.
+const NOT_HERE: [(&str, &str); 22] = [
+    ("kafka-acls", ""),
+    ("kafka-client-metrics", ""),
+    ("kafka-configs", "ottla config"),
+    ("kafka-console-share-consumer", ""),
+    ("kafka-consumer-perf-test", ""),
+    ("kafka-delegation-tokens", ""),
+    ("kafka-e2e-latency", ""),
+    ("kafka-leader-election", ""),
+    ("kafka-metadata-quorum", "ottla quorum"),
+    ("kafka-metadata-shell", "ottla metadata"),
+    ("kafka-producer-perf-test", ""),
+    ("kafka-reassign-partitions", ""),
+    ("kafka-replica-verification", ""),
+    ("kafka-server-start", "ottla server"),
+    ("kafka-server-stop", ""),
+    ("kafka-share-consumer-perf-test", ""),
+    ("kafka-share-groups", ""),
+    ("kafka-streams-application-reset", ""),
+    ("kafka-streams-groups", ""),
+    ("kafka-transactions", ""),
+    ("kafka-verifiable-consumer", ""),
+    ("kafka-verifiable-producer", ""),
+];
+
 /// The Kafka release whose tools these are.
 const VERSION: &str = "4.3.1";
 
 impl Tool {
     /// The tool that a program of this name is.
-    pub fn of_name(program: &OsStr) -> Option<Self> {
-        let name = Path::new(program).file_name()?.to_str()?;
+    ///
+    /// # Errors
+    /// What to say of a script of Kafka's that is not here.
+    pub fn of_name(program: &OsStr) -> Result<Option<Self>, String> {
+        let Some(name) = Path::new(program).file_name().and_then(OsStr::to_str) else {
+            return Ok(None);
+        };
         let name = name.strip_suffix(".sh").unwrap_or(name);
-        TOOLS.iter().find(|(known, _)| *known == name).map(|(_, tool)| *tool)
+        let Some((_, instead)) = NOT_HERE.iter().find(|(known, _)| *known == name) else {
+            return Ok(TOOLS.iter().find(|(known, _)| *known == name).map(|(_, tool)| *tool));
+        };
+        let hint = match *instead {
+            "" => {
+                "Apache Kafka's own works against Ottla as far as its requests are offered.".into()
+            }
+            command => format!("`{command}` does what it is for."),
+        };
+        Err(format!("{name} is not among the tools that ottla is by their names. {hint}"))
     }
 
     /// Runs it with these arguments, without the program's name; the value is its exit code.
@@ -116,6 +161,7 @@ impl Tool {
             Self::ConsumerGroups => {
                 (consumer_groups::KNOWN, consumer_groups::run(&arguments).await)
             }
+            Self::DeleteRecords => (delete_records::KNOWN, delete_records::run(&arguments).await),
             Self::Cluster => (&[], cluster::run(&arguments).await),
             Self::Features => (&[], features::run(&arguments).await),
             Self::Storage => (&[], storage::run(&arguments, disk)),
@@ -185,7 +231,7 @@ mod tests {
 
     #[test]
     fn names() {
-        let tool = |name: &str| Tool::of_name(OsStr::new(name));
+        let tool = |name: &str| Tool::of_name(OsStr::new(name)).unwrap();
         assert_eq!(tool("/usr/bin/kafka-topics.sh"), Some(Tool::Topics));
         assert_eq!(tool("kafka-topics"), Some(Tool::Topics));
         let page = include_str!("../../../../docs/kafka-tools.md");
@@ -194,6 +240,11 @@ mod tests {
         }
         for other in ["ottla", "kafka-topic", "kafka-topics.bat", "/kafka-topics/ottla", ""] {
             assert_eq!(tool(other), None, "{other}");
+        }
+        for (name, command) in NOT_HERE {
+            assert!(!TOOLS.iter().any(|(known, _)| *known == name), "{name} is here");
+            let said = Tool::of_name(OsStr::new(&format!("/bin/{name}.sh"))).unwrap_err();
+            assert!(said.starts_with(name) && said.contains(command), "{said}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use ottla_testkit::{Folder, NodeOptions, Process, Signal, wait_until};
+use ottla_testkit::{Folder, NodeOptions, Process, Signal, run_bounded, wait_until};
 
 use crate::support::{binary, running, succeeds};
 
@@ -68,6 +68,22 @@ fn a_member_that_is_told_to_end_leaves_its_group_with_its_offsets() -> Result<()
             described.contains("Empty") && described.contains("lag             0"),
             "{described}"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_script_that_is_not_there_is_told_from_ottlas_own_commands() -> Result<()> {
+    let folder = Folder::new("tools")?;
+    for (name, says) in [
+        ("kafka-configs.sh", "`ottla config` does what it is for"),
+        ("kafka-reassign-partitions", "Apache Kafka's own works"),
+    ] {
+        let mut command = tool(&folder, name)?;
+        command.args(["--bootstrap-server", "127.0.0.1:1", "--describe"]);
+        let ran = run_bounded(&mut command, "", LIMIT)?;
+        ensure!(ran.code == Some(1) && ran.stdout.is_empty(), "{name}: {:?}", ran.code);
+        ensure!(ran.stderr.contains(says), "{name}: {}", ran.stderr);
     }
     Ok(())
 }
