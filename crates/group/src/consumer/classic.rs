@@ -16,6 +16,7 @@ use crate::config::GroupConfig;
 use crate::effects::Effects;
 use crate::embedded::{self, ConsumerSubscription, TopicPartitions};
 use crate::names::{Epoch, GroupId, InstanceId, MemberId, Now};
+use crate::state::State;
 use crate::subscription::CONSUMER;
 use crate::timers::{Timer, TimerKey};
 use crate::topics::{KnownTopics, Topics};
@@ -145,7 +146,11 @@ impl ConsumerGroup {
             self.classic_member(id, request.instance.as_ref(), request.generation)?;
         fx.start_session(now, &self.id, id, millis(part.session_timeout_ms));
         let current = &member.current;
+        // Kafka goes by the target alone. Where everybody speaks the classic protocol nobody would
+        // ask for a new one: what a member had that is gone would be with nobody.
+        let all_are_classic = || self.members().all(|(_, m)| m.subscription.classic.is_some());
         let rejoin = current.epoch < self.target_epoch
+            || current.epoch < self.epoch && all_are_classic()
             || current.progress == Progress::Unrevoked
             || current.progress == Progress::Unreleased && !self.waits_for_others(id, current);
         if rejoin {
@@ -251,7 +256,7 @@ impl Edit<'_> {
         now: Now,
         classic: &Converted,
     ) {
-        let Converted { epoch, members } = classic;
+        let Converted { epoch, members, .. } = classic;
         for member in members {
             self.apply(member.subscription());
         }
@@ -268,12 +273,29 @@ impl Edit<'_> {
             fx.start_session(now, &self.group.id, &member.id, timeout.unwrap_or_default());
         }
     }
+
+    /// What a classic group had begun and not finished goes on: a new target for everybody. Whoever
+    /// joined has caused that already, unless it is a static member that wants what it wanted before;
+    /// Kafka then leaves the partitions of those that are gone with nobody.
+    pub(crate) fn go_on(
+        &mut self,
+        fx: &mut Effects,
+        topics: &mut KnownTopics,
+        now: Now,
+        classic: &Converted,
+    ) {
+        if classic.rebalancing && self.group.epoch == classic.epoch {
+            self.look_at_topics(fx, topics, now, true);
+        }
+    }
 }
 
 /// The members of a classic group, as a consumer group takes them over.
 #[derive(Debug)]
 pub(crate) struct Converted {
     epoch: Epoch,
+    /// Somebody has come or gone, and the members' partitions do not tell.
+    rebalancing: bool,
     members: Vec<Convert>,
 }
 
@@ -375,7 +397,8 @@ pub(crate) fn convert(
         has.retain(|_, partitions| !partitions.is_empty());
         all.push(Convert { id: member.id.clone(), wishes, has });
     }
-    Ok(Converted { epoch: Epoch(classic.generation.to_wire()), members: all })
+    let epoch = Epoch(classic.generation.to_wire());
+    Ok(Converted { epoch, rebalancing: !matches!(classic.state(), State::Stable), members: all })
 }
 
 /// How long a member may be silent.

@@ -380,7 +380,13 @@ impl<'a> Edit<'a> {
     }
 
     /// Compares the topics with what the group's epoch stands for.
-    fn look_at_topics(&mut self, fx: &mut Effects, topics: &mut KnownTopics, now: Now, bump: bool) {
+    pub(super) fn look_at_topics(
+        &mut self,
+        fx: &mut Effects,
+        topics: &mut KnownTopics,
+        now: Now,
+        bump: bool,
+    ) {
         let hash = topics.group_hash(self.group.wanted.keys());
         if bump || hash != self.group.hash {
             self.bump(fx, hash);

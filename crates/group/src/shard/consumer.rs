@@ -40,10 +40,13 @@ impl GroupShard {
         let Self { groups, fx, topics, .. } = self;
         let group = groups.consumer_mut(&beat.group).expect("a group that was let in is there");
         let mut edit = Edit::new(group);
-        if let Some(converted) = converted {
-            edit.take_over(fx, topics, now, &converted);
+        if let Some(converted) = &converted {
+            edit.take_over(fx, topics, now, converted);
         }
         let response = edit.beat(fx, topics, now, beat);
+        if let Some(converted) = &converted {
+            edit.go_on(fx, topics, now, converted);
+        }
         let Edit { records: more, ops: changed, .. } = edit;
         records.extend(more);
         ops.extend(changed);

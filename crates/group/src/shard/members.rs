@@ -64,11 +64,11 @@ impl GroupShard {
         if !self.has_room_for_group(&id) {
             return Err((request.member, GroupError::CoordinatorNotAvailable));
         }
+        let (mut records, mut ops) = (Vec::new(), Vec::new());
+        // An empty group of another kind gives way, with its timers, before the new one sets any.
+        self.remove_group(&id, &mut records, &mut ops);
         let mut group = ClassicGroup::new(id.clone(), now.wall);
         let joined = group.join(&mut self.fx, now, request, token);
-        let (mut records, mut ops) = (Vec::new(), Vec::new());
-        // An empty group of another kind gives way.
-        self.remove_group(&id, &mut records, &mut ops);
         records.push(records::new_group(&group));
         ops.push(Op::Created(id.clone()));
         self.groups.create(id.clone(), Group::Classic(Box::new(group)));

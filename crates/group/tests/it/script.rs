@@ -8,9 +8,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ottla_group::Topics as _;
 use ottla_group::{
     AppendFailure, CommittedOffset, DeletedTopic, Epoch, GroupConfig, GroupId, GroupShard,
-    Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups, LoggedRecord, Now, OffsetCommit,
-    OffsetCommitPartition, OffsetCommitTopic, OffsetDelete, OffsetFetch, OffsetFetchTopic, Output,
-    Record, Request, SyncGroup, Token,
+    Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups, LoggedRecord, MigrationPolicy,
+    Now, OffsetCommit, OffsetCommitPartition, OffsetCommitTopic, OffsetDelete, OffsetFetch,
+    OffsetFetchTopic, Output, Record, Request, SyncGroup, Token,
 };
 use ottla_types::{LeaderEpoch, MonoTime, Offset, ProducerId, TopicId, Uuid, WallTime};
 
@@ -187,6 +187,9 @@ impl World {
         }
         if line.get("check").is_some() {
             config.offsets_retention_check_interval = line.millis("check", 0);
+        }
+        if let Some(policy) = line.get("migration") {
+            config.consumer_migration = MigrationPolicy::named(policy).expect("a policy");
         }
         self.shard.set_config(config.clone());
     }
