@@ -10,6 +10,7 @@
 mod churn;
 mod consumer;
 mod golden;
+mod migration;
 mod model;
 mod parse;
 mod script;
