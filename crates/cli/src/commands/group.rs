@@ -149,7 +149,8 @@ impl Render for GroupList {
 }
 
 async fn list_groups(admin: &Admin, terminal: Terminal) -> Result<Exit, Failure> {
-    let groups = admin.list_groups().await?;
+    let mut groups = admin.list_groups().await?;
+    groups.sort_by(|one, other| one.id.cmp(&other.id));
     let listed = groups.into_iter().map(|group| Listed {
         group: group.id,
         state: group.state,

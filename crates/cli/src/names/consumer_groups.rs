@@ -5,7 +5,7 @@
 mod describe;
 mod reset;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ottla_client::{Admin, ClientError, GroupListing};
 use ottla_types::{ErrorCode, PartitionIndex};
@@ -318,8 +318,8 @@ fn capital(word: &str) -> String {
 
 async fn delete(admin: &Admin, options: &Options) -> Run<()> {
     let mut groups = chosen(admin, options).await?;
-    groups.sort();
-    groups.dedup();
+    let mut seen = HashSet::new();
+    groups.retain(|group| seen.insert(group.clone()));
     hash_order(&mut groups, 16, |group| group);
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for group in groups {

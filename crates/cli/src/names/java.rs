@@ -11,7 +11,8 @@ pub(super) fn hash(text: &str) -> u32 {
     text.encode_utf16().fold(0, step)
 }
 
-/// The order in which a `HashMap` with room for `capacity` yields these keys.
+/// The order in which a `HashMap` with room for `capacity` yields keys that came in this order: those
+/// of one bucket stay as they came.
 pub(super) fn hash_order<T>(items: &mut [T], capacity: usize, key: impl Fn(&T) -> &str) {
     hash_order_by(items, capacity, |item| hash(key(item)));
 }
@@ -73,6 +74,12 @@ mod tests {
         hash_order(&mut topics, 16, |item| item);
         let numbers: Vec<&str> = topics.iter().map(|topic| &topic["topic-".len()..]).collect();
         assert_eq!(numbers.join(" "), "6 7 8 9 0 1 2 3 10 4 11 5 12");
+        // "Aa" and "BB" have one hash.
+        for mut keys in [["x", "Aa", "BB"], ["BB", "x", "Aa"]] {
+            let came: Vec<&str> = keys.into_iter().filter(|key| *key != "x").collect();
+            hash_order(&mut keys, 16, |key| key);
+            assert_eq!(keys.into_iter().filter(|key| *key != "x").collect::<Vec<_>>(), came);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Groups: list, describe, their offsets, reset, delete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ottla_codec::{Message, Reader, Str};
 use ottla_protocol::{
@@ -92,13 +92,13 @@ pub struct GroupOffset {
 }
 
 impl Admin {
-    /// Lists the groups of every broker, by id.
+    /// Lists the groups of every broker, in the order in which the brokers name them.
     ///
     /// # Errors
     /// When a broker does not answer or refuses.
     pub async fn list_groups(&self) -> Result<Vec<GroupListing>, ClientError> {
         let brokers = self.client.metadata(Some(&[]), false).await?.brokers;
-        let mut groups = BTreeMap::new();
+        let (mut groups, mut places) = (Vec::<GroupListing>::new(), HashMap::new());
         for broker in brokers {
             let connection = self.client.node(broker.id).await?;
             let response = connection.send(&ListGroupsRequest::default()).await?;
@@ -112,10 +112,15 @@ impl Admin {
                     state: group.group_state.as_str().to_owned(),
                     kind: group.group_type.as_str().to_owned(),
                 };
-                groups.insert(listing.id.clone(), listing);
+                // A group that moves meanwhile is named twice: its later coordinator knows best.
+                let place = *places.entry(listing.id.clone()).or_insert(groups.len());
+                match groups.get_mut(place) {
+                    Some(known) => *known = listing,
+                    None => groups.push(listing),
+                }
             }
         }
-        Ok(groups.into_values().collect())
+        Ok(groups)
     }
 
     /// Describes a group of the consumer protocol (KIP-848), or else of the classic one.

@@ -1,6 +1,6 @@
 //! `kafka-consumer-groups --reset-offsets`: where groups without members go on reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_client::{Admin, OffsetSpec};
@@ -19,8 +19,8 @@ type Plan = BTreeMap<(String, PartitionIndex), Offset>;
 /// Plans, carries out if asked to, and shows.
 pub(super) async fn run(admin: &Admin, options: &Options) -> Run<()> {
     let mut groups = chosen(admin, options).await?;
-    groups.sort();
-    groups.dedup();
+    let mut seen = HashSet::new();
+    groups.retain(|group| seen.insert(group.clone()));
     hash_order(&mut groups, 16, |group| group);
     let mut plans = Vec::new();
     for group in groups {
