@@ -19,14 +19,16 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec decode");
     let request = ProduceRequest {
         acks: 1,
-        topic_data: vec![TopicProduceData {
+        topic_data: [TopicProduceData {
             name: Str::from("orders"),
-            partition_data: vec![PartitionProduceData {
+            partition_data: [PartitionProduceData {
                 index: 0,
                 records: Some(RecordData::from(batch(16, 1024))),
-            }],
+            }]
+            .into(),
             ..TopicProduceData::default()
-        }],
+        }]
+        .into(),
         ..ProduceRequest::default()
     };
     let frame = encode_to_bytes(&request, PRODUCE).unwrap();
@@ -34,13 +36,14 @@ fn decode(criterion: &mut Criterion) {
         bencher.iter(|| decode_exact::<ProduceRequest>(frame.clone(), PRODUCE).unwrap());
     });
     let request = FetchRequest {
-        topics: vec![FetchTopic {
+        topics: [FetchTopic {
             topic: Str::from("orders"),
             partitions: (0..100)
                 .map(|partition| FetchPartition { partition, ..FetchPartition::default() })
                 .collect(),
             ..FetchTopic::default()
-        }],
+        }]
+        .into(),
         ..FetchRequest::default()
     };
     let frame = encode_to_bytes(&request, FETCH).unwrap();
@@ -53,14 +56,16 @@ fn decode(criterion: &mut Criterion) {
 fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec encode");
     let response = FetchResponse {
-        responses: vec![FetchableTopicResponse {
+        responses: [FetchableTopicResponse {
             topic: Str::from("orders"),
-            partitions: vec![PartitionData {
+            partitions: [PartitionData {
                 records: Some(RecordData::from(batch(1000, 1024))),
                 ..PartitionData::default()
-            }],
+            }]
+            .into(),
             ..FetchableTopicResponse::default()
-        }],
+        }]
+        .into(),
         ..FetchResponse::default()
     };
     // Its time must not depend on the size of the records: they are not copied.

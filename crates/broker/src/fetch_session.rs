@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_codec::{Few, Str};
 use ottla_types::{ErrorCode, MonoTime, TopicId};
 use parking_lot::Mutex;
 
@@ -17,7 +18,7 @@ pub(crate) enum TopicKey {
     /// Version 13 and above.
     Id(TopicId),
     /// Up to version 12.
-    Name(Box<str>),
+    Name(Str),
 }
 
 /// A partition as a request names it; the index is raw, because a client may send any number.
@@ -96,9 +97,15 @@ impl Session {
         }
         let place = self.next_place;
         self.next_place += 1;
-        self.order.insert(place, target.key.clone());
+        let (topic, index) = target.key;
+        // It outlives the request.
+        let topic = match topic {
+            TopicKey::Name(name) => TopicKey::Name(name.detached()),
+            id @ TopicKey::Id(_) => id,
+        };
+        self.order.insert(place, (topic.clone(), index));
         let cached = Cached { params: target.params, place, last: None };
-        self.partitions.insert(target.key, cached);
+        self.partitions.insert((topic, index), cached);
     }
 
     fn forget(&mut self, key: &PartitionKey) {
@@ -108,7 +115,7 @@ impl Session {
         }
     }
 
-    fn targets(&self) -> Vec<FetchTarget> {
+    fn targets(&self) -> Few<FetchTarget> {
         assert_eq!(self.order.len(), self.partitions.len(), "order and partitions differ");
         let params = |key: &PartitionKey| self.partitions.get(key).map(|cached| cached.params);
         self.order
@@ -141,11 +148,11 @@ impl Session {
 #[derive(Debug)]
 pub(crate) enum FetchContext {
     /// Without a session; answers name every partition.
-    Sessionless(Vec<FetchTarget>),
+    Sessionless(Few<FetchTarget>),
     /// Opens a session if the cache has room; answers name every partition.
-    Full { targets: Vec<FetchTarget>, uses_ids: bool },
+    Full { targets: Few<FetchTarget>, uses_ids: bool },
     /// Within a session; answers name what changed.
-    Incremental { session: Arc<Mutex<Session>>, targets: Vec<FetchTarget> },
+    Incremental { session: Arc<Mutex<Session>>, targets: Few<FetchTarget> },
 }
 
 impl FetchContext {
@@ -212,7 +219,7 @@ impl FetchSessionCache {
         now: MonoTime,
         (id, epoch): (i32, i32),
         uses_ids: bool,
-        targets: Vec<FetchTarget>,
+        targets: Few<FetchTarget>,
         forget: &[PartitionKey],
     ) -> Result<FetchContext, ErrorCode> {
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
@@ -238,7 +245,7 @@ impl FetchSessionCache {
         slot.size = session.partitions.len();
         if session.partitions.is_empty() {
             self.sessions.remove(&id);
-            return Ok(FetchContext::Sessionless(Vec::new()));
+            return Ok(FetchContext::Sessionless(Few::new()));
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         let targets = session.targets();
@@ -350,7 +357,8 @@ mod tests {
         let mut cache = FetchSessionCache::new(10, Duration::from_secs(120));
         let now = MonoTime::ZERO;
         assert_eq!(open(&mut cache, now, 7, 3), 7);
-        let context = cache.context(now, (7, 1), false, vec![target(1, 9)], &[key(2)]).unwrap();
+        let context =
+            cache.context(now, (7, 1), false, Few::from_buf([target(1, 9)]), &[key(2)]).unwrap();
         let offsets: Vec<_> = context.targets().iter().map(|t| t.params.fetch_offset).collect();
         assert_eq!(offsets, [0, 9]);
         assert!(!context.include(&key(0), answer(5, false)), "nothing changed");
@@ -358,7 +366,7 @@ mod tests {
         assert!(context.include(&key(0), answer(6, true)), "records");
         assert_eq!(cache.finish(now, &context, &[], false, || 0), 7);
         // The partition that sent records now comes last.
-        let context = cache.context(now, (7, 2), false, vec![], &[]).unwrap();
+        let context = cache.context(now, (7, 2), false, Few::new(), &[]).unwrap();
         let order: Vec<_> = context.targets().iter().map(|t| t.key.1).collect();
         assert_eq!(order, [1, 0]);
     }
@@ -368,7 +376,7 @@ mod tests {
         let mut cache = FetchSessionCache::new(10, Duration::from_secs(120));
         let now = MonoTime::ZERO;
         open(&mut cache, now, 7, 1);
-        let mut ask = |session, ids| cache.context(now, session, ids, vec![], &[]).unwrap_err();
+        let mut ask = |session, ids| cache.context(now, session, ids, Few::new(), &[]).unwrap_err();
         assert_eq!(ask((8, 1), false), ErrorCode::FetchSessionIdNotFound);
         assert_eq!(ask((7, 2), false), ErrorCode::InvalidFetchSessionEpoch);
         assert_eq!(ask((7, 1), true), ErrorCode::FetchSessionTopicIdError);
@@ -379,11 +387,12 @@ mod tests {
         let mut cache = FetchSessionCache::new(10, Duration::from_secs(120));
         let now = MonoTime::ZERO;
         open(&mut cache, now, 7, 1);
-        let context = cache.context(now, (7, -1), false, vec![target(0, 0)], &[]).unwrap();
+        let context =
+            cache.context(now, (7, -1), false, Few::from_buf([target(0, 0)]), &[]).unwrap();
         assert!(matches!(context, FetchContext::Sessionless(targets) if targets.len() == 1));
         assert_eq!(cache.len(), 0);
         open(&mut cache, now, 8, 1);
-        let context = cache.context(now, (8, 1), false, vec![], &[key(0)]).unwrap();
+        let context = cache.context(now, (8, 1), false, Few::new(), &[key(0)]).unwrap();
         assert_eq!((context.targets().len(), cache.len()), (0, 0));
     }
 
@@ -394,10 +403,10 @@ mod tests {
         open(&mut cache, at(0), 1, 5);
         open(&mut cache, at(0), 2, 1);
         assert_eq!(open(&mut cache, at(1), 3, 9), 0, "both are young");
-        cache.context(at(130), (1, 1), false, vec![], &[]).unwrap();
+        cache.context(at(130), (1, 1), false, Few::new(), &[]).unwrap();
         assert_eq!(open(&mut cache, at(130), 3, 1), 3, "2 was idle");
-        cache.context(at(251), (1, 2), false, vec![], &[]).unwrap();
-        cache.context(at(251), (3, 1), false, vec![], &[]).unwrap();
+        cache.context(at(251), (1, 2), false, Few::new(), &[]).unwrap();
+        cache.context(at(251), (3, 1), false, Few::new(), &[]).unwrap();
         assert_eq!(open(&mut cache, at(251), 4, 2), 4, "3 is smaller");
         assert_eq!((cache.evictions, cache.partitions()), (2, 7));
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_codec::{Part, RecordData};
-use ottla_log::{AppendError, AppendInfo, AppendOrigin, Few, LogConfig, PreparedAppend};
+use ottla_codec::{Few, Part, RecordData};
+use ottla_log::{AppendError, AppendInfo, AppendOrigin, LogConfig, PreparedAppend, ReadBuffers};
 use ottla_record::Compression;
 use ottla_types::{
     ErrorCode, LeaderEpoch, MonoTime, Offset, Timestamp, TopicId, TopicName, TopicPartition,
@@ -509,7 +509,13 @@ impl Partition {
     }
 
     /// Reads batches for a client.
-    pub(crate) fn read(&self, spec: &ReadSpec) -> Result<ReadOutcome, ErrorCode> {
+    ///
+    /// A short read comes in one of the `buffers`, a longer one as a range of the file.
+    pub(crate) fn read(
+        &self,
+        spec: &ReadSpec,
+        buffers: &Arc<ReadBuffers>,
+    ) -> Result<ReadOutcome, ErrorCode> {
         let mut state = self.state.lock();
         let epoch = leader_epoch(&state)?;
         check_epoch(epoch, spec.current_leader_epoch)?;
@@ -536,12 +542,12 @@ impl Partition {
             return Ok(outcome);
         }
         let slice = log
-            .read(offset, spec.max_bytes, upper, spec.at_least_one)
+            .read_into(buffers.take(), offset, spec.max_bytes, upper, spec.at_least_one)
             .map_err(|error| self.note_failed_read(&error))?;
         if let Some(part) = slice.records {
             outcome.records = match part {
                 Part::Bytes(bytes) => RecordData::Bytes(bytes),
-                file => RecordData::Parts(vec![file]),
+                file => RecordData::Parts(Few::from_buf([file])),
             };
         }
         Ok(outcome)

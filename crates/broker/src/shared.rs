@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use ottla_codec::Str;
 use ottla_config::{BrokerConfig, Layers};
+use ottla_log::ReadBuffers;
 use ottla_metadata::{ClusterImage, PartitionState};
 use ottla_types::{
     ErrorCode, IncarnationId, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName,
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) fatal: watch::Sender<Option<String>>,
     /// Log directories and what happens in them.
     pub(crate) replicas: Replicas,
+    /// Memory for short reads of fetches.
+    pub(crate) read_buffers: Arc<ReadBuffers>,
     /// Fetch sessions.
     pub(crate) sessions: Mutex<FetchSessionCache>,
     /// Metrics.

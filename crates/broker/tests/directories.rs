@@ -104,14 +104,16 @@ impl Bench {
         let request = ProduceRequest {
             acks: -1,
             timeout_ms: 30_000,
-            topic_data: vec![TopicProduceData {
+            topic_data: [TopicProduceData {
                 name: Str::from(topic),
-                partition_data: vec![PartitionProduceData {
+                partition_data: [PartitionProduceData {
                     index: 0,
                     records: Some(RecordData::from(batch.build().unwrap())),
-                }],
+                }]
+                .into(),
                 ..Default::default()
-            }],
+            }]
+            .into(),
             ..Default::default()
         };
         let response = self.client.send_capped(&request, 12, PATIENCE).await.unwrap();
@@ -169,7 +171,7 @@ impl Bench {
                 path: Str::from(dir),
                 topics: vec![AlterReplicaLogDirTopic {
                     name: Str::from(topic),
-                    partitions: vec![partition],
+                    partitions: [partition].into(),
                 }],
             }],
         };

@@ -202,14 +202,16 @@ impl Bench {
         let request = ProduceRequest {
             acks,
             timeout_ms: 30_000,
-            topic_data: vec![TopicProduceData {
+            topic_data: [TopicProduceData {
                 name: Str::from(topic),
-                partition_data: vec![PartitionProduceData {
+                partition_data: [PartitionProduceData {
                     index: 0,
                     records: Some(RecordData::from(records)),
-                }],
+                }]
+                .into(),
                 ..Default::default()
-            }],
+            }]
+            .into(),
             ..Default::default()
         };
         // Version 12 names topics.
@@ -231,9 +233,9 @@ impl Bench {
 
     async fn latest_offset(&self, topic: &str) -> i64 {
         let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
-        let topic = ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition] };
+        let topic = ListOffsetsTopic { name: Str::from(topic), partitions: [partition].into() };
         let request =
-            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+            ListOffsetsRequest { replica_id: -1, topics: [topic].into(), ..Default::default() };
         let response = self.client.send(&request).await.unwrap();
         response.topics[0].partitions[0].offset
     }
@@ -307,11 +309,12 @@ async fn a_stop_does_not_wait_for_those_who_follow_the_metadata() {
         max_wait_ms,
         max_bytes: 1 << 20,
         replica_state: ReplicaState { replica_id: 70, replica_epoch: -1 },
-        topics: vec![FetchTopic {
+        topics: [FetchTopic {
             topic_id: Uuid::ONE,
-            partitions: vec![asked.clone()],
+            partitions: [asked.clone()].into(),
             ..Default::default()
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     // Epoch and end of the log as the first answers tell them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_codec::{DecodeError, EncodeError, Message, Part, Reader, Sink, Str, Writer};
+use ottla_codec::{DecodeError, EncodeError, Message, Parts, Reader, Sink, Str, Writer};
 use ottla_net::{Outbound, OutboundOptions};
 use ottla_protocol::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestHeader, ResponseHeader,
@@ -216,7 +216,7 @@ fn encode_request<M: Message>(
     correlation_id: i32,
     client_id: &Str,
     body: &M,
-) -> Result<Vec<Part>, EncodeError> {
+) -> Result<Parts, EncodeError> {
     let header = RequestHeader {
         request_api_key: api.key(),
         request_api_version: version,

@@ -290,7 +290,7 @@ impl Consumer {
             min_bytes: wire(self.options.min_bytes),
             max_bytes: wire(self.options.max_bytes),
             isolation_level: i8::from(self.options.read_committed),
-            topics,
+            topics: topics.into(),
             ..FetchRequest::default()
         }
     }

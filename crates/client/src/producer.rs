@@ -369,14 +369,16 @@ impl Lane {
         let request = ProduceRequest {
             acks: options.acks.to_wire(),
             timeout_ms: millis(timeout),
-            topic_data: vec![produce_request::TopicProduceData {
+            topic_data: [produce_request::TopicProduceData {
                 name: Str::from(self.topic.as_str()),
-                partition_data: vec![produce_request::PartitionProduceData {
+                partition_data: [produce_request::PartitionProduceData {
                     index: self.partition.to_wire(),
                     records: Some(RecordData::Bytes(records.clone())),
-                }],
+                }]
+                .into(),
                 ..Default::default()
-            }],
+            }]
+            .into(),
             ..ProduceRequest::default()
         };
         if options.acks == Acks::None {

@@ -50,7 +50,7 @@ impl Service for Fake {
         let mut writer = Writer::default();
         let header = ResponseHeader { correlation_id: header.correlation_id };
         header.encode(api.response_header_version(version), &mut writer).unwrap();
-        Answer::Send(vec![Part::Bytes(writer.into_bytes()), Part::Bytes(body)]).into()
+        Answer::Send(vec![Part::Bytes(writer.into_bytes()), Part::Bytes(body)].into()).into()
     }
 }
 
@@ -263,10 +263,10 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_sequence() {
             };
             let topic = produce_response::TopicProduceResponse {
                 name: Str::from_static("t"),
-                partition_responses: vec![partition],
+                partition_responses: [partition].into(),
                 ..Default::default()
             };
-            encode(&ProduceResponse { responses: vec![topic], ..Default::default() }, version)
+            encode(&ProduceResponse { responses: [topic].into(), ..Default::default() }, version)
         }
     });
     *port.lock().unwrap() = world.port;
@@ -379,9 +379,9 @@ fn latest(version: i16, offset: i64) -> Option<Bytes> {
         list_offsets_response::ListOffsetsPartitionResponse { offset, ..Default::default() };
     let topic = list_offsets_response::ListOffsetsTopicResponse {
         name: Str::from_static("t"),
-        partitions: vec![partition],
+        partitions: [partition].into(),
     };
-    encode(&ListOffsetsResponse { topics: vec![topic], ..Default::default() }, version)
+    encode(&ListOffsetsResponse { topics: [topic].into(), ..Default::default() }, version)
 }
 
 fn fetched(
@@ -394,8 +394,8 @@ fn fetched(
         fetch_response::PartitionData { error_code, high_watermark, records, ..Default::default() };
     let topic = fetch_response::FetchableTopicResponse {
         topic: Str::from_static("t"),
-        partitions: vec![partition],
+        partitions: [partition].into(),
         ..Default::default()
     };
-    encode(&FetchResponse { responses: vec![topic], ..Default::default() }, version)
+    encode(&FetchResponse { responses: [topic].into(), ..Default::default() }, version)
 }

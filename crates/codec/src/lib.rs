@@ -22,9 +22,17 @@ mod sink;
 mod str;
 pub mod wire;
 
+use smallvec::SmallVec;
+
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use message::{Message, decode_exact, encode_to_bytes, encode_to_parts};
 pub use reader::{MAX_ARRAY_LEN, MAX_TAGS, Reader};
 pub use records::{FileRange, Part, RecordData};
 pub use sink::{Counter, ErrorTally, Sink, Writer, uvarint_len, varint_len, varlong_len};
 pub use str::Str;
+
+/// A list of usually one, which then takes no memory of its own.
+pub type Few<T> = SmallVec<[T; 1]>;
+
+/// The parts of an encoded message; a range of a file between two blocks takes no memory.
+pub type Parts = SmallVec<[Part; 3]>;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Counter, DecodeError, DecodeErrorKind, EncodeError, Part, Reader, Sink, Writer};
+use crate::{Counter, DecodeError, DecodeErrorKind, EncodeError, Parts, Reader, Sink, Writer};
 
 /// A message of Kafka's schemas: one struct for all of its versions.
 pub trait Message: Sized {
@@ -42,7 +42,7 @@ pub fn encode_to_bytes<M: Message>(message: &M, version: i16) -> Result<Bytes, E
 ///
 /// # Errors
 /// As [`Message::encode`].
-pub fn encode_to_parts<M: Message>(message: &M, version: i16) -> Result<Vec<Part>, EncodeError> {
+pub fn encode_to_parts<M: Message>(message: &M, version: i16) -> Result<Parts, EncodeError> {
     let mut writer = Writer::default();
     message.encode(version, &mut writer)?;
     Ok(writer.into_parts())

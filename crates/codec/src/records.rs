@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::Few;
+
 /// A range of an open file that a shell will send (by sendfile where it can).
 ///
 /// This crate only carries it; nothing here opens or reads a file.
@@ -58,7 +60,7 @@ pub enum RecordData {
     /// One block in memory; what decoding always yields.
     Bytes(Bytes),
     /// Several pieces that are sent one after the other.
-    Parts(Vec<Part>),
+    Parts(Few<Part>),
 }
 
 impl RecordData {

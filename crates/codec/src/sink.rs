@@ -1,8 +1,9 @@
 //! Where encoded values go: a counter of bytes, or a list of parts.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use smallvec::SmallVec;
 
-use crate::{EncodeError, Part, RecordData};
+use crate::{EncodeError, Few, Part, Parts, RecordData};
 
 // Payloads below this are copied into the running block: a separate part costs more than the copy.
 const SHARE_FROM: usize = 512;
@@ -216,11 +217,18 @@ impl Sink for Counter {
 /// Builds the parts of an encoded message.
 #[derive(Debug, Default)]
 pub struct Writer {
-    parts: Vec<Part>,
-    block: BytesMut,
-    done: usize,
+    /// All that was copied, as one block; a short one takes no memory until it is done.
+    block: Block,
+    /// What is shared, and how much of the block lies before it.
+    shared: Few<(usize, Part)>,
+    shared_len: usize,
     errors: ErrorTally,
 }
+
+type Block = SmallVec<[u8; BLOCK_LEN]>;
+
+// Most messages fit into this, record data aside.
+const BLOCK_LEN: usize = 256;
 
 /// Error codes of a response, and how often each is in it; 0 is success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -249,9 +257,9 @@ impl ErrorTally {
 }
 
 impl Writer {
-    /// Starts with room for `capacity` bytes in the running block.
+    /// Starts with room for `capacity` bytes beside what is shared.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { block: BytesMut::with_capacity(capacity), ..Self::default() }
+        Self { block: Block::with_capacity(capacity), ..Self::default() }
     }
 
     /// The error codes that were put in.
@@ -260,46 +268,56 @@ impl Writer {
     }
 
     /// The parts, in order; none is empty.
-    pub fn into_parts(mut self) -> Vec<Part> {
-        self.close_block();
-        self.parts
+    pub fn into_parts(self) -> Parts {
+        let mut block = freeze(self.block);
+        let mut parts =
+            Parts::with_capacity(self.shared.len() * 2 + usize::from(!block.is_empty()));
+        let mut taken = 0;
+        for (before, part) in self.shared {
+            if taken < before {
+                parts.push(Part::Bytes(block.split_to(before - taken)));
+                taken = before;
+            }
+            parts.push(part);
+        }
+        if !block.is_empty() {
+            parts.push(Part::Bytes(block));
+        }
+        parts
     }
 
     /// Everything as one block.
     ///
     /// # Panics
     /// If a file range was put in, which only a shell can read.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.parts.is_empty() {
-            return self.block.freeze();
+    pub fn into_bytes(self) -> Bytes {
+        if self.shared.is_empty() {
+            return freeze(self.block);
         }
-        self.close_block();
-        let mut whole = BytesMut::with_capacity(self.done);
-        for part in &self.parts {
+        let mut whole = Vec::with_capacity(self.len());
+        for part in &self.into_parts() {
             match part {
-                Part::Bytes(bytes) => whole.put_slice(bytes),
+                Part::Bytes(bytes) => whole.extend_from_slice(bytes),
                 Part::File(_) => panic!("a file range cannot become bytes here"),
             }
         }
-        whole.freeze()
+        whole.into()
     }
 
-    fn close_block(&mut self) {
-        if !self.block.is_empty() {
-            let block = self.block.split().freeze();
-            self.push(Part::Bytes(block));
-        }
+    fn share(&mut self, part: Part) {
+        self.shared_len += part.len();
+        self.shared.push((self.block.len(), part));
     }
+}
 
-    fn push(&mut self, part: Part) {
-        self.done += part.len();
-        self.parts.push(part);
-    }
+/// A short block becomes shared with one allocation, which is all that it ever takes.
+fn freeze(block: Block) -> Bytes {
+    if block.spilled() { block.into_vec().into() } else { Bytes::from_owner(block) }
 }
 
 impl Sink for Writer {
     fn put(&mut self, bytes: &[u8]) {
-        self.block.put_slice(bytes);
+        self.block.extend_from_slice(bytes);
     }
 
     fn put_error_code(&mut self, code: i16) {
@@ -311,8 +329,7 @@ impl Sink for Writer {
         if bytes.len() < SHARE_FROM {
             self.put(bytes);
         } else {
-            self.close_block();
-            self.push(Part::Bytes(bytes.clone()));
+            self.share(Part::Bytes(bytes.clone()));
         }
     }
 
@@ -321,15 +338,14 @@ impl Sink for Writer {
             RecordData::Bytes(bytes) => self.put_shared(bytes),
             RecordData::Parts(parts) => {
                 for part in parts.iter().filter(|part| !part.is_empty()) {
-                    self.close_block();
-                    self.push(part.clone());
+                    self.share(part.clone());
                 }
             }
         }
     }
 
     fn len(&self) -> usize {
-        self.done + self.block.len()
+        self.shared_len + self.block.len()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{Counter, DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Str};
+use crate::{Counter, DecodeError, DecodeErrorKind, EncodeError, Few, Reader, Sink, Str};
 
 /// Refuses a version that a message does not have, while reading.
 pub fn check_decode(
@@ -64,39 +64,91 @@ pub fn nullable_bytes(
     if flexible { r.compact_nullable_bytes(field) } else { r.nullable_bytes(field) }
 }
 
+/// What an array becomes.
+pub trait Elements<T>: Default {
+    /// Elements that it has.
+    fn len(&self) -> usize;
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Elements that it has room for.
+    fn capacity(&self) -> usize;
+    /// Makes room for `more`.
+    fn grow(&mut self, more: usize);
+    /// Adds one.
+    fn push(&mut self, element: T);
+}
+
+impl<T> Elements<T> for Vec<T> {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn capacity(&self) -> usize {
+        Self::capacity(self)
+    }
+
+    fn grow(&mut self, more: usize) {
+        self.reserve_exact(more);
+    }
+
+    fn push(&mut self, element: T) {
+        Self::push(self, element);
+    }
+}
+
+impl<T> Elements<T> for Few<T> {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn capacity(&self) -> usize {
+        Self::capacity(self)
+    }
+
+    fn grow(&mut self, more: usize) {
+        self.reserve_exact(more);
+    }
+
+    fn push(&mut self, element: T) {
+        Self::push(self, element);
+    }
+}
+
 /// Reads an array whose elements take at least `min_size` bytes each.
-pub fn array<T>(
+pub fn array<T, E: Elements<T>>(
     r: &mut Reader,
     field: &'static str,
     flexible: bool,
     min_size: usize,
     element: impl FnMut(&mut Reader) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
+) -> Result<E, DecodeError> {
     not_null(field, nullable_array(r, field, flexible, min_size, element)?)
 }
 
 /// Reads an array that may be null.
 ///
-/// The vector grows as elements arrive, and its memory is charged to the reader's budget first.
-pub fn nullable_array<T>(
+/// The list grows as elements arrive, and its memory is charged to the reader's budget first.
+pub fn nullable_array<T, E: Elements<T>>(
     r: &mut Reader,
     field: &'static str,
     flexible: bool,
     min_size: usize,
     mut element: impl FnMut(&mut Reader) -> Result<T, DecodeError>,
-) -> Result<Option<Vec<T>>, DecodeError> {
+) -> Result<Option<E>, DecodeError> {
     let len = if flexible {
         r.compact_nullable_array_len(field, min_size)?
     } else {
         r.nullable_array_len(field, min_size)?
     };
     let Some(len) = len else { return Ok(None) };
-    let mut elements = Vec::new();
+    let mut elements = E::default();
     for _ in 0..len {
         if elements.len() == elements.capacity() {
             let more = elements.capacity().clamp(4, GROW_MAX).min(len - elements.len());
             r.charge(field, more.saturating_mul(size_of::<T>()))?;
-            elements.reserve_exact(more);
+            elements.grow(more);
         }
         elements.push(element(r)?);
     }

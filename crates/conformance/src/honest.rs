@@ -39,7 +39,7 @@ impl Honest {
             ..CreatableTopic::default()
         };
         let request = CreateTopicsRequest {
-            topics: vec![topic],
+            topics: [topic].into(),
             timeout_ms: 10_000,
             ..CreateTopicsRequest::default()
         };
@@ -80,7 +80,7 @@ impl Honest {
         };
         let topic = FetchTopic {
             topic: "honest".into(),
-            partitions: vec![partition],
+            partitions: [partition].into(),
             ..FetchTopic::default()
         };
         let request = FetchRequest {
@@ -88,7 +88,7 @@ impl Honest {
             min_bytes: 1,
             max_bytes: 1 << 20,
             session_epoch: -1,
-            topics: vec![topic],
+            topics: [topic].into(),
             ..FetchRequest::default()
         };
         let answer: FetchResponse = self.client.call(ApiKey::Fetch, 11, &request)?;
@@ -115,13 +115,13 @@ impl Honest {
         let partition = PartitionProduceData { index: 0, records: Some(RecordData::from(records)) };
         let topic = TopicProduceData {
             name: "honest".into(),
-            partition_data: vec![partition],
+            partition_data: [partition].into(),
             ..TopicProduceData::default()
         };
         let request = ProduceRequest {
             acks: -1,
             timeout_ms: 10_000,
-            topic_data: vec![topic],
+            topic_data: [topic].into(),
             ..ProduceRequest::default()
         };
         let answer: ProduceResponse = self.client.call(ApiKey::Produce, 8, &request)?;

@@ -25,14 +25,14 @@ pub fn stalled(bootstrap: &str, topic: &str, number: u32) -> Result<Vec<TcpStrea
     };
     let topic = fetch_request::FetchTopic {
         topic: topic.into(),
-        partitions: vec![partition],
+        partitions: [partition].into(),
         ..Default::default()
     };
     let request = FetchRequest {
         max_wait_ms: 500,
         max_bytes: 50 << 20,
         session_epoch: -1,
-        topics: vec![topic],
+        topics: [topic].into(),
         ..Default::default()
     };
     let body = encode_to_bytes(&request, FETCH)?;

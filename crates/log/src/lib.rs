@@ -31,6 +31,7 @@ mod producer;
 mod recovery;
 mod segment;
 mod walk;
+mod window;
 
 pub use checkpoint::{CleanShutdown, MetaProperties, Offsets};
 pub use config::{LogConfig, Validation};
@@ -38,13 +39,14 @@ pub use directory::{Checkpoint, DirectoryError, LogDirectory, PartitionDir, Part
 pub use epochs::EpochEnd;
 pub use error::{AppendError, CorruptDetail, LogError, OpenError, ReadError};
 pub use partition::{
-    AppendInfo, CopyJob, DeletedFiles, Expired, ExpiryReason, FetchSlice, Few, FlushJob,
-    PartitionLog, RelocateError, Relocation, TimestampedOffset, future_dir_name,
+    AppendInfo, CopyJob, DeletedFiles, Expired, ExpiryReason, FetchSlice, FlushJob, PartitionLog,
+    RelocateError, Relocation, TimestampedOffset, future_dir_name,
 };
 pub use prepare::{AppendOrigin, PreparedAppend};
 pub use producer::ProducerView;
 pub use recovery::{OpenInfo, RecoveryReport, UnrecoveredLog};
 pub use storage::{FsStorage, Storage, StorageFile};
+pub use window::{ReadBuffer, ReadBuffers};
 
 /// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.
 pub const SCHEMA: &str = include_str!("../schemas/storage.schema");

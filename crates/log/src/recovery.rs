@@ -30,6 +30,7 @@ use crate::producer::{Producers, decode};
 use crate::segment::{Home, Segment};
 use crate::storage::{Storage, StorageFile};
 use crate::walk::{CheckedWalk, HeaderWalk, find_batch_after, read_batch};
+use crate::window::Window;
 
 pub(crate) use files::remove_segment;
 use files::{Found, sort_files};
@@ -378,7 +379,8 @@ impl<S: Storage> Recovery<S> {
         let mut epochs = LeaderEpochs::default();
         for segment in &mut self.segments {
             let file = segment.file(&self.home)?;
-            let mut walk = HeaderWalk::new(file, segment.base(), 0, segment.size());
+            let mut window = Window::default();
+            let mut walk = HeaderWalk::new(file, segment.base(), 0, segment.size(), &mut window);
             while let Some(placed) = walk.next()? {
                 if let Some(epoch) = placed.header.leader_epoch {
                     epochs.assign(epoch, placed.header.base_offset);
@@ -414,10 +416,11 @@ pub(crate) fn rebuild_producers<S: Storage>(
     let first = segments.partition_point(|segment| segment.base() <= from).saturating_sub(1);
     for segment in segments.iter_mut().skip(first) {
         let file = segment.file(home)?;
-        let start = segment.locate(home, from.max(segment.base()))?;
+        let mut window = Window::default();
+        let start = segment.locate(home, from.max(segment.base()), &mut window)?;
         let Some(start) = start else { continue };
         let (base, size) = (segment.base(), segment.size());
-        let mut walk = HeaderWalk::new(Arc::clone(&file), base, start.position, size);
+        let mut walk = HeaderWalk::new(Arc::clone(&file), base, start.position, size, &mut window);
         while let Some(placed) = walk.next()? {
             let header: BatchHeader = placed.header;
             if header.producer_id.is_none() || header.next_offset() <= from {

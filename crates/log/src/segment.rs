@@ -17,6 +17,7 @@ use crate::format::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, file_name};
 use crate::index::{OffsetEntry, SparseIndex, TimeEntry};
 use crate::storage::{Storage, StorageFile};
 use crate::walk::{HeaderWalk, Placed};
+use crate::window::Window;
 
 /// Where a log's files are.
 #[derive(Debug)]
@@ -195,7 +196,8 @@ impl<F: StorageFile> Segment<F> {
             return Ok(known);
         }
         let file = self.file(home)?;
-        let first = HeaderWalk::new(file, self.base, 0, self.size).next()?;
+        let first =
+            HeaderWalk::new(file, self.base, 0, self.size, &mut Window::default()).next()?;
         let first = first.map(|placed| placed.header.max_timestamp);
         self.first_timestamp = Some(first);
         Ok(first)
@@ -318,6 +320,7 @@ impl<F: StorageFile> Segment<F> {
         &mut self,
         home: &Home<S>,
         target: Offset,
+        window: &mut Window,
     ) -> Result<Option<Placed>, ReadError> {
         let hint = self.index.last_where(&*home.storage, &home.dir, |e| e.offset <= target)?;
         let hint = hint.map_or(0, |entry| u64::from(entry.position)).min(self.size);
@@ -326,6 +329,7 @@ impl<F: StorageFile> Segment<F> {
             hint,
             |placed| target < placed.header.base_offset,
             |placed| placed.header.last_offset() >= target,
+            window,
         )
     }
 
@@ -336,17 +340,18 @@ impl<F: StorageFile> Segment<F> {
         home: &Home<S>,
         start: &Placed,
         limit: u64,
+        window: &mut Window,
     ) -> Result<Option<(u64, Offset)>, ReadError> {
         let near = |e: &OffsetEntry| u64::from(e.position) <= limit;
         let hint = self.index.last_where(&*home.storage, &home.dir, near)?;
         let hint = hint.map_or(0, |entry| u64::from(entry.position));
         if hint > start.position
-            && let Ok(Some(found)) = self.boundary_from(home, hint, limit)
+            && let Ok(Some(found)) = self.boundary_from(home, hint, limit, window)
             && found.1 >= start.header.next_offset()
         {
             return Ok(Some(found));
         }
-        let found = self.boundary_from(home, start.position, limit)?;
+        let found = self.boundary_from(home, start.position, limit, window)?;
         Ok(found.filter(|(position, _)| *position > start.position))
     }
 
@@ -360,7 +365,8 @@ impl<F: StorageFile> Segment<F> {
         let before = |entry: &OffsetEntry| u64::from(entry.position) <= from;
         let hint = self.index.last_where(&*home.storage, &home.dir, before)?;
         let hint = hint.map_or(0, |entry| u64::from(entry.position)).min(self.size);
-        let mut walk = HeaderWalk::new(self.file(home)?, self.base, hint, self.size);
+        let mut window = Window::default();
+        let mut walk = HeaderWalk::new(self.file(home)?, self.base, hint, self.size, &mut window);
         let mut headers = Vec::new();
         while let Some(placed) = walk.next()? {
             headers.push(placed.header);
@@ -373,8 +379,9 @@ impl<F: StorageFile> Segment<F> {
         home: &Home<S>,
         from: u64,
         limit: u64,
+        window: &mut Window,
     ) -> Result<Option<(u64, Offset)>, ReadError> {
-        let mut walk = HeaderWalk::new(self.file(home)?, self.base, from, self.size);
+        let mut walk = HeaderWalk::new(self.file(home)?, self.base, from, self.size, window);
         let mut found = None;
         while let Some(placed) = walk.next()? {
             if placed.end() > limit {
@@ -390,8 +397,9 @@ impl<F: StorageFile> Segment<F> {
         &mut self,
         home: &Home<S>,
         position: u64,
+        window: &mut Window,
     ) -> Result<Option<Placed>, ReadError> {
-        HeaderWalk::new(self.file(home)?, self.base, position, self.size).next()
+        HeaderWalk::new(self.file(home)?, self.base, position, self.size, window).next()
     }
 
     /// The first batch with a timestamp of `target` or more that ends at or behind `from`.
@@ -411,6 +419,7 @@ impl<F: StorageFile> Segment<F> {
             hint,
             |_| false,
             |placed| placed.header.max_timestamp >= target && placed.header.last_offset() >= from,
+            &mut Window::default(),
         )
     }
 
@@ -421,9 +430,11 @@ impl<F: StorageFile> Segment<F> {
         hint: u64,
         passed: impl Fn(&Placed) -> bool,
         found: impl Fn(&Placed) -> bool,
+        window: &mut Window,
     ) -> Result<Option<Placed>, ReadError> {
         let file = self.file(home)?;
-        let mut walk = HeaderWalk::new(Arc::clone(&file), self.base, hint, self.size);
+        let (base, size) = (self.base, self.size);
+        let mut walk = HeaderWalk::new(Arc::clone(&file), base, hint, size, window);
         let mut first = true;
         loop {
             match walk.next() {
@@ -437,7 +448,7 @@ impl<F: StorageFile> Segment<F> {
                 Ok(None) => return Ok(None),
                 Err(error) => return Err(error),
             }
-            (walk, first) = (HeaderWalk::new(Arc::clone(&file), self.base, 0, self.size), false);
+            (walk, first) = (walk.again_from(0), false);
         }
     }
 
@@ -450,7 +461,9 @@ impl<F: StorageFile> Segment<F> {
         let hint = hint.map_or(0, |entry| u64::from(entry.position));
         let file = self.file(home)?;
         let walk = |from: u64| {
-            let mut walk = HeaderWalk::new(Arc::clone(&file), self.base, from, self.size);
+            let mut window = Window::default();
+            let file = Arc::clone(&file);
+            let mut walk = HeaderWalk::new(file, self.base, from, self.size, &mut window);
             let mut last = None;
             while let Some(placed) = walk.next()? {
                 last = Some(placed);
@@ -498,7 +511,8 @@ impl<F: StorageFile> Segment<F> {
         let mut max = self.time_index.last(&*home.storage, &home.dir)?;
         let hint = self.index.last(&*home.storage, &home.dir)?;
         let hint = hint.map_or(0, |entry| u64::from(entry.position)).min(self.size);
-        let mut walk = HeaderWalk::new(self.file(home)?, self.base, hint, self.size);
+        let mut window = Window::default();
+        let mut walk = HeaderWalk::new(self.file(home)?, self.base, hint, self.size, &mut window);
         while let Some(placed) = walk.next()? {
             let (timestamp, offset) = (placed.header.max_timestamp, placed.header.last_offset());
             if max.is_none_or(|max| timestamp > max.timestamp) {

@@ -9,9 +9,8 @@ use ottla_types::Offset;
 
 use crate::error::ReadError;
 use crate::storage::{StorageFile, read_full};
+use crate::window::Window;
 
-// Header walks start at an index entry, so the batch in question is rarely further away.
-const HEADER_CHUNK: usize = 4 << 10;
 // Checking reads everything, so few large reads are best.
 const CHECK_CHUNK: usize = 1 << 20;
 
@@ -31,21 +30,31 @@ impl Placed {
     }
 }
 
-/// Reads one header after the other and nothing in between.
+/// Reads one header after the other and, unless the window is for more, nothing in between.
 #[derive(Debug)]
-pub(crate) struct HeaderWalk<F> {
+pub(crate) struct HeaderWalk<'w, F> {
     file: Arc<F>,
     segment: Offset,
     position: u64,
     end: u64,
-    buffer: Vec<u8>,
-    buffer_at: u64,
+    window: &'w mut Window,
 }
 
-impl<F: StorageFile> HeaderWalk<F> {
+impl<'w, F: StorageFile> HeaderWalk<'w, F> {
     /// Starts with the batch at `position`; batches at or after `end` are not there.
-    pub(crate) fn new(file: Arc<F>, segment: Offset, position: u64, end: u64) -> Self {
-        Self { file, segment, position, end, buffer: Vec::new(), buffer_at: 0 }
+    pub(crate) fn new(
+        file: Arc<F>,
+        segment: Offset,
+        position: u64,
+        end: u64,
+        window: &'w mut Window,
+    ) -> Self {
+        Self { file, segment, position, end, window }
+    }
+
+    /// The same walk from another batch.
+    pub(crate) fn again_from(self, position: u64) -> Self {
+        Self { position, ..self }
     }
 
     /// The next batch, or `None` at the end.
@@ -55,19 +64,8 @@ impl<F: StorageFile> HeaderWalk<F> {
         }
         let corrupt =
             |source| ReadError::Corrupt { segment: self.segment, position: self.position, source };
-        let ahead = self.position.wrapping_sub(self.buffer_at);
-        let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
-        let header = match self.buffer.get(ahead..).filter(|rest| rest.len() >= HEADER_LEN) {
-            Some(rest) => BatchHeader::parse(rest).map_err(corrupt)?,
-            None => {
-                let len = (self.end - self.position).min(HEADER_CHUNK as u64);
-                self.buffer.resize(usize::try_from(len).unwrap_or(HEADER_CHUNK), 0);
-                self.buffer_at = self.position;
-                let read = read_full(&*self.file, &mut self.buffer, self.position)?;
-                self.buffer.truncate(read);
-                BatchHeader::parse(&self.buffer).map_err(corrupt)?
-            }
-        };
+        let bytes = self.window.header_at((self.segment, &*self.file), self.position, self.end)?;
+        let header = BatchHeader::parse(bytes).map_err(corrupt)?;
         let placed = Placed { position: self.position, header };
         if placed.end() > self.end {
             let remaining = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);

@@ -1,17 +1,19 @@
-//! Pool of buffers for frames that do not fit the small read buffer.
+//! Pool of buffers: those for frames that do not fit the small read buffer, and those read buffers.
 //!
-//! A frame's memory returns here when the last slice of it is dropped. The pool keeps a few
-//! megabytes at most; the allocator serves what goes beyond.
+//! A large frame's memory returns here when the last slice of it is dropped, a read buffer when its
+//! connection has nothing to read. The pool keeps a few megabytes at most; the allocator serves
+//! what goes beyond.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 /// Buffers that wait to be used again.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     kept: Mutex<Vec<Vec<u8>>>,
+    chunks: Mutex<Vec<BytesMut>>,
 }
 
 impl BufferPool {
@@ -41,6 +43,22 @@ impl BufferPool {
         }
     }
 
+    /// An empty read buffer of [`CHUNK_LEN`].
+    pub(crate) fn take_chunk(&self) -> BytesMut {
+        let kept = self.chunks.lock().pop();
+        kept.unwrap_or_else(|| BytesMut::with_capacity(CHUNK_LEN))
+    }
+
+    /// Gives a read buffer back, if it is of that length and no frame of it is still held.
+    pub(crate) fn give_chunk(&self, mut chunk: BytesMut) {
+        chunk.clear();
+        let usual = chunk.try_reclaim(CHUNK_LEN) && chunk.capacity() < 2 * CHUNK_LEN;
+        let mut chunks = self.chunks.lock();
+        if usual && chunks.len() < CHUNKS_MAX {
+            chunks.push(chunk);
+        }
+    }
+
     #[cfg(test)]
     fn kept_bytes(&self) -> usize {
         self.kept.lock().iter().map(Vec::capacity).sum()
@@ -66,6 +84,9 @@ impl Drop for Pooled {
 
 /// Capacities are multiples of this, so that frames of similar size share buffers.
 const GRAIN: usize = 64 << 10;
+/// Read buffer for frames that are not large; most requests of an idle cluster fit many times.
+pub(crate) const CHUNK_LEN: usize = 32 << 10;
+const CHUNKS_MAX: usize = 32;
 const KEPT_BYTES_MAX: usize = 16 << 20;
 const KEPT_MAX: usize = 64;
 

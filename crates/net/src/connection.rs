@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ottla_codec::Part;
+use ottla_codec::Parts;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
@@ -302,7 +302,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    fn queue(&mut self, parts: Vec<Part>) -> io::Result<()> {
+    fn queue(&mut self, parts: Parts) -> io::Result<()> {
         self.output.push_frame(parts)
     }
 

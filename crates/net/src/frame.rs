@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::budget::{MemoryBudget, MemoryPermit};
-use crate::buffer::BufferPool;
+use crate::buffer::{BufferPool, CHUNK_LEN};
 
 /// Why a frame was refused; the connection cannot go on, since the stream has lost its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +51,8 @@ pub(crate) enum Step {
 pub(crate) struct FrameReader {
     pool: Arc<BufferPool>,
     chunk: BytesMut,
+    /// Where short frames are copied to; used again once the last one is dropped.
+    short: BytesMut,
     large: Option<LargeFrame>,
     granted: Option<MemoryPermit>,
     /// Size of the largest frame that arrived whole: the next such frame is allocated at once.
@@ -75,6 +77,7 @@ impl FrameReader {
         Self {
             pool,
             chunk: BytesMut::new(),
+            short: BytesMut::new(),
             large: None,
             granted: None,
             proven: 0,
@@ -140,7 +143,7 @@ impl FrameReader {
         let mut data = self.pool.take(room);
         self.chunk.advance(SIZE_LEN);
         data.extend_from_slice(&self.chunk);
-        self.chunk = BytesMut::new();
+        self.pool.give_chunk(std::mem::take(&mut self.chunk));
         self.widened = None;
         self.large = Some(LargeFrame { size, data, room, permit });
         Step::NeedBytes
@@ -185,9 +188,9 @@ impl FrameReader {
     fn take_small(&mut self, size: usize) -> Bytes {
         self.chunk.advance(SIZE_LEN);
         if size <= COPIED_MAX {
-            let frame = self.chunk.get(..size).map(Bytes::copy_from_slice).unwrap_or_default();
+            self.short.extend_from_slice(self.chunk.get(..size).unwrap_or_default());
             self.chunk.advance(size);
-            return frame;
+            return self.short.split().freeze();
         }
         self.chunk.split_to(size).freeze()
     }
@@ -207,7 +210,7 @@ impl FrameReader {
         self.make_room(budget);
         let filled = pin!(stream.read_buf(&mut self.chunk)).poll(cx);
         if filled.is_pending() && self.chunk.is_empty() {
-            self.chunk = BytesMut::new();
+            self.pool.give_chunk(std::mem::take(&mut self.chunk));
             self.widened = None;
         } else if let Poll::Ready(Ok(read)) = &filled {
             let full = self.chunk.len() == self.chunk.capacity();
@@ -231,7 +234,9 @@ impl FrameReader {
         }
         let unshared = self.chunk.capacity() == 0 || self.chunk.try_reclaim(free + 1);
         if unshared {
-            let mut chunk = BytesMut::with_capacity(len);
+            let usual = self.widened.is_none();
+            let mut chunk =
+                if usual { self.pool.take_chunk() } else { BytesMut::with_capacity(len) };
             chunk.extend_from_slice(&self.chunk);
             self.chunk = chunk;
         } else if free < CHUNK_LEN / 2 {
@@ -246,8 +251,6 @@ impl FrameReader {
 }
 
 const SIZE_LEN: usize = size_of::<i32>();
-/// Read buffer for frames that are not large; most requests of an idle cluster fit many times.
-const CHUNK_LEN: usize = 32 << 10;
 /// Read buffer of a peer that filled the usual one; charged to the memory budget, if that is
 /// mostly free.
 const WIDE_CHUNK_LEN: usize = 256 << 10;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_codec::Part;
+use ottla_codec::Parts;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -158,7 +158,7 @@ struct Pending {
 
 struct Request {
     correlation: i32,
-    parts: Vec<Part>,
+    parts: Parts,
     answer: Option<oneshot::Sender<Bytes>>,
 }
 
@@ -226,7 +226,7 @@ impl Outbound {
     pub async fn call<E: fmt::Display>(
         &self,
         timeout: Duration,
-        encode: impl FnOnce(i32) -> Result<Vec<Part>, E>,
+        encode: impl FnOnce(i32) -> Result<Parts, E>,
     ) -> Result<Bytes, CallError> {
         let (answer, answered) = oneshot::channel();
         let exchange = async {
@@ -248,7 +248,7 @@ impl Outbound {
     /// See [`CallError`]; success only means that the request is on its way.
     pub async fn send_only<E: fmt::Display>(
         &self,
-        encode: impl FnOnce(i32) -> Result<Vec<Part>, E>,
+        encode: impl FnOnce(i32) -> Result<Parts, E>,
     ) -> Result<(), CallError> {
         self.send(encode, None).await
     }
@@ -261,7 +261,7 @@ impl Outbound {
 
     async fn send<E: fmt::Display>(
         &self,
-        encode: impl FnOnce(i32) -> Result<Vec<Part>, E>,
+        encode: impl FnOnce(i32) -> Result<Parts, E>,
         answer: Option<oneshot::Sender<Bytes>>,
     ) -> Result<(), CallError> {
         if self.is_closed() {

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use ottla_codec::{FileRange, Part};
+use ottla_codec::{FileRange, Part, Parts};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -33,7 +33,7 @@ impl Output {
     }
 
     /// Queues one frame: its size, then its parts. An answer that no size can name is an error.
-    pub(crate) fn push_frame(&mut self, parts: Vec<Part>) -> io::Result<()> {
+    pub(crate) fn push_frame(&mut self, parts: Parts) -> io::Result<()> {
         let len: usize = parts.iter().map(Part::len).sum();
         let size = i32::try_from(len)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "answer above 2 GiB"))?;

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_codec::Part;
+use ottla_codec::Parts;
 
 /// Turns the frames of connections into answers.
 ///
@@ -101,9 +101,9 @@ impl From<Answer> for Handled {
 #[derive(Debug)]
 pub enum Answer {
     /// Response header and body, without the size.
-    Send(Vec<Part>),
+    Send(Parts),
     /// As `Send`, then the connection is closed; the text goes to the log.
-    SendAndClose(Vec<Part>, Cow<'static, str>),
+    SendAndClose(Parts, Cow<'static, str>),
     /// Nothing is sent (Produce with acks=0).
     Nothing,
     /// The connection is closed without an answer, and the text logged: the frame was malformed

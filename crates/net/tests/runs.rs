@@ -48,7 +48,7 @@ fn answer(frame: &Bytes, place: usize, count: usize) -> Handled {
         return Answer::Close("told to".into()).into();
     }
     let text = format!("{place}/{count}");
-    Answer::Send(vec![Part::Bytes(frame.slice(..4)), Part::Bytes(text.into())]).into()
+    Answer::Send(vec![Part::Bytes(frame.slice(..4)), Part::Bytes(text.into())].into()).into()
 }
 
 /// What comes back for frames sent in one write; the end of the connection is "closed".

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_codec::{FileRange, Part};
+use ottla_codec::{FileRange, Part, Parts};
 use ottla_net::{
     Answer, BoundListener, CallError, ConnectionContext, ConnectionLimits, Handled,
     ListenerOptions, MemoryBudget, Outbound, OutboundOptions, Server, ServerOptions, Service,
@@ -52,15 +52,15 @@ impl Service for Script {
                 let gate = self.gates.lock().unwrap().remove(words[1]).unwrap();
                 Handled::later(async move {
                     let _ = gate.await;
-                    Answer::Send(echo)
+                    Answer::Send(echo.into())
                 })
             }
             "nothing" => Answer::Nothing.into(),
             "bad" => Answer::Close("told to".into()).into(),
-            "last" => Answer::SendAndClose(echo, "told to".into()).into(),
+            "last" => Answer::SendAndClose(echo.into(), "told to".into()).into(),
             "big" => {
                 let body = Bytes::from(vec![7; words[1].parse().unwrap()]);
-                Answer::Send(vec![Part::Bytes(id), Part::Bytes(body)]).into()
+                Answer::Send(vec![Part::Bytes(id), Part::Bytes(body)].into()).into()
             }
             "file" => {
                 let range = |position, len| {
@@ -68,9 +68,9 @@ impl Service for Script {
                 };
                 let len = words[1].parse().unwrap();
                 let tail = Part::Bytes(Bytes::from_static(b"tail"));
-                Answer::Send(vec![Part::Bytes(id), range(10, len), tail, range(0, 1)]).into()
+                Answer::Send(vec![Part::Bytes(id), range(10, len), tail, range(0, 1)].into()).into()
             }
-            _ => Answer::Send(echo).into(),
+            _ => Answer::Send(echo.into()).into(),
         }
     }
 
@@ -465,9 +465,9 @@ async fn call(peer: Outbound, command: &str) -> Result<String, CallError> {
     Ok(String::from_utf8_lossy(&response[4..]).into_owned())
 }
 
-fn request(id: i32, command: &str) -> Vec<Part> {
+fn request(id: i32, command: &str) -> Parts {
     let head = Bytes::copy_from_slice(&id.to_be_bytes());
-    vec![Part::Bytes(head), Part::Bytes(Bytes::copy_from_slice(command.as_bytes()))]
+    vec![Part::Bytes(head), Part::Bytes(Bytes::copy_from_slice(command.as_bytes()))].into()
 }
 
 #[tokio::test]

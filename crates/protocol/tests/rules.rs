@@ -67,10 +67,10 @@ fn records_and_strings_are_slices_of_the_frame() {
         PartitionProduceData { index: 1, records: Some(Bytes::from(vec![7; 4096]).into()) };
     let topic = TopicProduceData {
         name: Str::from_static("orders"),
-        partition_data: vec![partition],
+        partition_data: [partition].into(),
         ..Default::default()
     };
-    let request = ProduceRequest { topic_data: vec![topic], ..Default::default() };
+    let request = ProduceRequest { topic_data: [topic].into(), ..Default::default() };
     let frame = encode_to_bytes(&request, 12).unwrap();
     let read: ProduceRequest = decode_exact(frame.clone(), 12).unwrap();
     let inside = |bytes: &[u8]| frame.as_ptr_range().contains(&bytes.as_ptr());
@@ -84,8 +84,8 @@ fn records_and_strings_are_slices_of_the_frame() {
 fn encoding_a_fetch_response_copies_no_record() {
     let batches = Bytes::from(vec![9; 10_000]);
     let partition = PartitionData { records: Some(batches.clone().into()), ..Default::default() };
-    let topic = FetchableTopicResponse { partitions: vec![partition], ..Default::default() };
-    let response = FetchResponse { responses: vec![topic], ..Default::default() };
+    let topic = FetchableTopicResponse { partitions: [partition].into(), ..Default::default() };
+    let response = FetchResponse { responses: [topic].into(), ..Default::default() };
     let parts = encode_to_parts(&response, 17).unwrap();
     let shared = parts
         .iter()

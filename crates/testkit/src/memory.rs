@@ -14,6 +14,8 @@ thread_local! {
 
 /// How often any thread asked for memory.
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// How many bytes those were.
+static ALLOCATED: AtomicU64 = AtomicU64::new(0);
 
 /// The system's allocator with a count of what the running thread holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,14 +40,16 @@ impl Memory {
         (value, Taken { peak: PEAK.get().saturating_sub(before), largest: LARGEST.get() })
     }
 
-    /// How often all threads together have asked for memory so far; zero unless [`Memory`] is installed.
-    pub fn allocations() -> u64 {
-        ALLOCATIONS.load(Ordering::Relaxed)
+    /// How often all threads together have asked for memory so far, and for how many bytes; zero
+    /// unless [`Memory`] is installed.
+    pub fn allocations() -> (u64, u64) {
+        (ALLOCATIONS.load(Ordering::Relaxed), ALLOCATED.load(Ordering::Relaxed))
     }
 }
 
 fn took(bytes: usize) {
     ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    ALLOCATED.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     let live = LIVE.get().wrapping_add(bytes);
     LIVE.set(live);
     PEAK.set(PEAK.get().max(live));

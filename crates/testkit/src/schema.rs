@@ -106,6 +106,8 @@ pub struct Field {
     pub ignorable: bool,
     /// Whether the field keeps the classic form in flexible versions.
     pub classic: bool,
+    /// Whether an array usually has one element, which is then kept in place.
+    pub few: bool,
 }
 
 /// A struct: the message itself or one inside it.
@@ -249,6 +251,7 @@ fn field(words: &[&str]) -> Result<Field> {
         default: None,
         ignorable: false,
         classic: false,
+        few: false,
     };
     for attribute in attributes {
         match attribute.split_once('=') {
@@ -260,6 +263,7 @@ fn field(words: &[&str]) -> Result<Field> {
             }
             Some(("entity", _)) => {}
             Some(("flexible", "none")) => field.classic = true,
+            None if *attribute == "few" => field.few = true,
             None if *attribute == "ignorable" => field.ignorable = true,
             None if matches!(*attribute, "mapkey" | "zerocopy") => {}
             _ => bail!("unknown attribute {attribute}"),

@@ -37,7 +37,7 @@ fn imports(body: &str) -> String {
         out.push_str("use bytes::Bytes;\n");
     }
     let mut codec = vec!["DecodeError", "EncodeError", "Message", "Reader", "Sink"];
-    for name in ["Counter", "RecordData", "Str", "wire"] {
+    for name in ["Counter", "Few", "RecordData", "Str", "wire"] {
         if body.split(|c: char| !c.is_alphanumeric()).any(|word| word == name) {
             codec.push(name);
         }

@@ -110,7 +110,10 @@ pub(super) fn min_size_in(message: &Message, ty: &Type, version: i16, nullable: 
 }
 
 pub(super) fn rust_type(field: &Field) -> String {
-    let plain = value_type(&field.ty);
+    let plain = match &field.ty {
+        Type::Array(element) if field.few => format!("Few<{}>", value_type(element)),
+        ty => value_type(ty),
+    };
     if field.nullable.is_empty() { plain } else { format!("Option<{plain}>") }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Long poll: an answer with fewer than `min_bytes` waits up to `max_wait_ms` for a change of one
 //! of its partitions. The first batch found is sent whole even if it is larger than the limits
-//! (KIP-74). Record data leaves as ranges of segment files and is never copied here.
+//! (KIP-74). Record data leaves as ranges of segment files, or, when there is little of it, in the
+//! buffer that it was read into; it is never copied here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ottla_codec::{RecordData, Str};
+use ottla_codec::{Few, RecordData, Str};
 use ottla_protocol::fetch_request::FetchRequest;
 use ottla_protocol::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
@@ -75,9 +76,9 @@ fn refused(code: ErrorCode) -> FetchResponse {
     FetchResponse { error_code: code.code(), ..Default::default() }
 }
 
-fn read_targets(request: &FetchRequest, uses_ids: bool) -> (Vec<FetchTarget>, Vec<PartitionKey>) {
+fn read_targets(request: &FetchRequest, uses_ids: bool) -> (Few<FetchTarget>, Vec<PartitionKey>) {
     let key = |id, name: &Str| {
-        if uses_ids { TopicKey::Id(TopicId(id)) } else { TopicKey::Name(name.as_str().into()) }
+        if uses_ids { TopicKey::Id(TopicId(id)) } else { TopicKey::Name(name.clone()) }
     };
     let targets = request
         .topics
@@ -109,13 +110,13 @@ fn read_targets(request: &FetchRequest, uses_ids: bool) -> (Vec<FetchTarget>, Ve
 }
 
 /// A partition that is named twice is read once, at its first place and as its last mention says.
-fn once(targets: Vec<FetchTarget>) -> Vec<FetchTarget> {
+fn once(targets: Few<FetchTarget>) -> Few<FetchTarget> {
     let mut seen = HashSet::new();
     if targets.len() < 2 || targets.iter().all(|target| seen.insert(&target.key)) {
         return targets;
     }
     let mut places = HashMap::new();
-    let mut kept: Vec<FetchTarget> = Vec::with_capacity(targets.len());
+    let mut kept: Few<FetchTarget> = Few::with_capacity(targets.len());
     for target in targets {
         let place = *places.entry(target.key.clone()).or_insert(kept.len());
         match kept.get_mut(place) {
@@ -139,7 +140,7 @@ struct Plan {
 
 /// What one look found.
 struct Read {
-    outcomes: Vec<(PartitionKey, Result<ReadOutcome, ErrorCode>)>,
+    outcomes: Few<(PartitionKey, Result<ReadOutcome, ErrorCode>)>,
     bytes: usize,
     /// Something that must be told at once: an error or a diverging epoch.
     urgent: bool,
@@ -149,7 +150,7 @@ impl Plan {
     fn read(&self) -> Read {
         let targets = self.context.targets();
         let mut read =
-            Read { outcomes: Vec::with_capacity(targets.len()), bytes: 0, urgent: false };
+            Read { outcomes: Few::with_capacity(targets.len()), bytes: 0, urgent: false };
         for target in targets {
             let left = self.max_bytes.saturating_sub(read.bytes);
             let outcome = self.read_one(target, left, read.bytes == 0);
@@ -176,14 +177,15 @@ impl Plan {
             // No other broker holds a replica yet, so none may follow.
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        partition.read(&ReadSpec {
+        let spec = ReadSpec {
             offset: target.params.fetch_offset,
             max_bytes: limit(target.params.max_bytes, left),
             at_least_one,
             committed_only: self.committed_only,
             current_leader_epoch: target.params.current_leader_epoch,
             last_fetched_epoch: target.params.last_fetched_epoch,
-        })
+        };
+        partition.read(&spec, &self.shared.read_buffers)
     }
 
     fn find(&self, key: &PartitionKey) -> Result<Arc<Partition>, ErrorCode> {
@@ -226,7 +228,7 @@ impl Plan {
 
     fn answer(&self, read: Read) -> FetchResponse {
         let mut response = FetchResponse::default();
-        let mut summaries = Vec::new();
+        let mut summaries = Few::new();
         let full = matches!(self.context, FetchContext::Full { .. });
         let mut leaders = Vec::new();
         for (key, outcome) in read.outcomes {
@@ -341,7 +343,11 @@ fn push(response: &mut FetchResponse, key: &PartitionKey, data: PartitionData) {
     }
     let (topic, topic_id) = match &key.0 {
         TopicKey::Id(id) => (Str::default(), id.0),
-        TopicKey::Name(name) => (Str::from(&**name), Default::default()),
+        TopicKey::Name(name) => (name.clone(), Default::default()),
     };
-    response.responses.push(FetchableTopicResponse { topic, topic_id, partitions: vec![data] });
+    response.responses.push(FetchableTopicResponse {
+        topic,
+        topic_id,
+        partitions: Few::from_buf([data]),
+    });
 }

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_codec::Str;
-use ottla_log::Few;
+use ottla_codec::{Few, Str};
 use ottla_protocol::produce_request::{ProduceRequest, TopicProduceData};
 use ottla_protocol::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -134,7 +133,7 @@ impl<'a> Work<'a> {
         let topic_at = self.response.responses.len();
         let id = (ctx.version >= 13).then_some(TopicId(topic.topic_id));
         let found = shared.partitions.find(id, &topic.name);
-        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        let mut answers = Few::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let size = data.records.as_ref().map_or(0, ottla_codec::RecordData::len);
             let records = data.records.and_then(|records| records.as_bytes().cloned());

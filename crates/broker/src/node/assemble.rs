@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ottla_client::HostPort;
 use ottla_config::{BrokerConfig, Layers, Listener};
-use ottla_log::{FsStorage, LogConfig, LogDirectory};
+use ottla_log::{FsStorage, LogConfig, LogDirectory, ReadBuffers};
 use ottla_metadata::controller::{Controller, ControllerConfig, SnapshotTrigger};
 use ottla_metadata::{Bootstrap, ClusterImage};
 use ottla_net::{
@@ -38,6 +38,9 @@ use crate::replicas::{Found, OpenedDirectory, Replicas};
 use crate::shared::{Identity, Shared};
 use crate::storage::{self, StorageError};
 use crate::telemetry::Telemetry;
+
+// Of 32 KiB each. Answers hold them until they are sent; when all are held, files are sent.
+const READ_BUFFERS: usize = 64;
 
 /// Kafka's `min.incremental.fetch.session.eviction.ms`, which is not configurable there.
 const SESSION_EVICTION: Duration = Duration::from_secs(120);
@@ -262,6 +265,7 @@ pub(super) fn share(
         partitions: Partitions::default(),
         fatal: watch::channel(None).0,
         replicas,
+        read_buffers: Arc::new(ReadBuffers::new(READ_BUFFERS)),
         sessions: Mutex::new(FetchSessionCache::new(slots, SESSION_EVICTION)),
         telemetry: Telemetry::new(ottla_metrics::Registry::default()),
         log_levels: OnceLock::new(),

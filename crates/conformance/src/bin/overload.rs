@@ -104,13 +104,13 @@ fn request(topic: &str, partition: i32, value: &[u8]) -> Result<ProduceRequest> 
     };
     let topic = produce_request::TopicProduceData {
         name: topic.into(),
-        partition_data: vec![data],
+        partition_data: [data].into(),
         ..Default::default()
     };
     Ok(ProduceRequest {
         acks: -1,
         timeout_ms: 30_000,
-        topic_data: vec![topic],
+        topic_data: [topic].into(),
         ..Default::default()
     })
 }

@@ -128,13 +128,13 @@ fn produce(topic: &str, partition: i32, value: &[u8], records: usize) -> Result<
     };
     let topic = produce_request::TopicProduceData {
         name: topic.into(),
-        partition_data: vec![data],
+        partition_data: [data].into(),
         ..Default::default()
     };
     Ok(ProduceRequest {
         acks: 1,
         timeout_ms: 30_000,
-        topic_data: vec![topic],
+        topic_data: [topic].into(),
         ..Default::default()
     })
 }
@@ -163,9 +163,12 @@ fn end_of(bootstrap: &str, topic: &str) -> Result<i64> {
         current_leader_epoch: -1,
         timestamp: -1,
     };
-    let topic =
-        list_offsets_request::ListOffsetsTopic { name: topic.into(), partitions: vec![partition] };
-    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let topic = list_offsets_request::ListOffsetsTopic {
+        name: topic.into(),
+        partitions: [partition].into(),
+    };
+    let request =
+        ListOffsetsRequest { replica_id: -1, topics: [topic].into(), ..Default::default() };
     let mut client = RawClient::connect(bootstrap)?;
     let answer: ListOffsetsResponse = client.call(ApiKey::ListOffsets, LIST_OFFSETS, &request)?;
     let found = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
@@ -220,7 +223,7 @@ fn fetch(offset: i64) -> FetchRequest {
     };
     let topic = fetch_request::FetchTopic {
         topic: "steady".into(),
-        partitions: vec![partition],
+        partitions: [partition].into(),
         ..Default::default()
     };
     FetchRequest {
@@ -228,7 +231,7 @@ fn fetch(offset: i64) -> FetchRequest {
         min_bytes: 1,
         max_bytes: 50 << 20,
         session_epoch: -1,
-        topics: vec![topic],
+        topics: [topic].into(),
         ..Default::default()
     }
 }

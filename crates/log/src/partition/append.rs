@@ -3,11 +3,10 @@
 use std::io;
 
 use bytes::Bytes;
-use ottla_codec::Reader;
+use ottla_codec::{Few, Reader};
 use ottla_record::format::HEADER_LEN;
 use ottla_record::{Batch, BatchError, BatchHeader, Batches, ControlType, DecompressLimits, Patch};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp, WallTime};
-use smallvec::SmallVec;
 
 use super::PartitionLog;
 use crate::error::AppendError;
@@ -15,9 +14,6 @@ use crate::prepare::{AppendOrigin, PreparedAppend};
 use crate::producer::RememberedBatch;
 use crate::segment::{Outgoing, RollRules, Segment};
 use crate::storage::{Storage, StorageFile as _};
-
-/// Usually one, which then takes no memory of its own.
-pub type Few<T> = SmallVec<[T; 1]>;
 
 /// Where appended records went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

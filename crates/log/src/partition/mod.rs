@@ -27,8 +27,8 @@ use crate::producer::{ProducerView, Producers};
 use crate::segment::{Home, Segment};
 use crate::storage::{Storage, StorageFile as _};
 
+pub use append::AppendInfo;
 pub(crate) use append::marker_epoch;
-pub use append::{AppendInfo, Few};
 pub use flush::FlushJob;
 use read::Cursors;
 pub use read::FetchSlice;

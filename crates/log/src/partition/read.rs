@@ -11,6 +11,7 @@ use crate::error::ReadError;
 use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
 use crate::walk::{Placed, read_range};
+use crate::window::{ReadBuffer, Window};
 
 /// What one read found: batches that lie next to each other in one segment.
 #[derive(Clone, Debug)]
@@ -96,12 +97,31 @@ impl<S: Storage> PartitionLog<S> {
         upper_bound: Offset,
         min_one_batch: bool,
     ) -> Result<FetchSlice, ReadError> {
-        let Some(range) = self.plan(from, max_bytes, upper_bound, min_one_batch)? else {
+        self.read_into(None, from, max_bytes, upper_bound, min_one_batch)
+    }
+
+    /// As [`PartitionLog::read`]; if `buffer` has room for the batches, they come in it, read
+    /// together with the headers that were looked at.
+    ///
+    /// # Errors
+    /// As [`PartitionLog::read`].
+    pub fn read_into(
+        &mut self,
+        buffer: Option<ReadBuffer>,
+        from: Offset,
+        max_bytes: usize,
+        upper_bound: Offset,
+        min_one_batch: bool,
+    ) -> Result<FetchSlice, ReadError> {
+        let mut window =
+            buffer.map_or_else(Window::default, |buffer| Window::new(buffer, max_bytes));
+        let range = self.plan(from, max_bytes, upper_bound, min_one_batch, &mut window)?;
+        let Some(range) = range else {
             return Ok(FetchSlice { records: None, len: 0, first_offset: from, next_offset: from });
         };
-        let records = match StorageFile::lend(&range.file) {
-            Some(file) => Part::File(FileRange { file, position: range.position, len: range.len }),
-            None => Part::Bytes(read_range(&*range.file, range.position, range.len)?),
+        let records = match window.into_bytes(range.position, range.len) {
+            Some(bytes) => Part::Bytes(bytes),
+            None => lent_range(&range)?,
         };
         Ok(FetchSlice {
             records: Some(records),
@@ -121,7 +141,8 @@ impl<S: Storage> PartitionLog<S> {
         max_bytes: usize,
         upper_bound: Offset,
     ) -> Result<Bytes, ReadError> {
-        let Some(range) = self.plan(from, max_bytes, upper_bound, true)? else {
+        let mut window = Window::default();
+        let Some(range) = self.plan(from, max_bytes, upper_bound, true, &mut window)? else {
             return Ok(Bytes::new());
         };
         read_range(&*range.file, range.position, range.len)
@@ -133,6 +154,7 @@ impl<S: Storage> PartitionLog<S> {
         max_bytes: usize,
         upper_bound: Offset,
         min_one_batch: bool,
+        window: &mut Window,
     ) -> Result<Option<Range<S::File>>, ReadError> {
         if from < self.log_start || self.end < from {
             return Err(ReadError::OutOfRange { start: self.log_start, end: self.end });
@@ -141,7 +163,7 @@ impl<S: Storage> PartitionLog<S> {
         if upper_bound <= from {
             return Ok(None);
         }
-        let Some((index, start)) = self.locate_start(from)? else { return Ok(None) };
+        let Some((index, start)) = self.locate_start(from, window)? else { return Ok(None) };
         let file = self.segments[index].file(&self.home)?;
         if start.header.next_offset() > upper_bound {
             return Ok(None);
@@ -153,7 +175,7 @@ impl<S: Storage> PartitionLog<S> {
         let (bound, bound_offset) = if segment_end <= upper_bound {
             (segment.size(), segment_end)
         } else {
-            let beyond = segment.locate(home, upper_bound)?;
+            let beyond = segment.locate(home, upper_bound, window)?;
             match beyond {
                 Some(placed) => (placed.position, placed.header.base_offset),
                 None => (segment.size(), segment_end),
@@ -163,7 +185,7 @@ impl<S: Storage> PartitionLog<S> {
         let (end, next_offset) = if bound <= limit {
             (bound, bound_offset.max(start.header.next_offset()))
         } else {
-            match segment.boundary(home, &start, limit)? {
+            match segment.boundary(home, &start, limit, window)? {
                 Some(boundary) => boundary,
                 None if min_one_batch => (start.end(), start.header.next_offset()),
                 None => return Ok(None),
@@ -178,27 +200,35 @@ impl<S: Storage> PartitionLog<S> {
     }
 
     // As `locate`, but where an earlier read ended the batch is known.
-    fn locate_start(&mut self, from: Offset) -> Result<Option<(usize, Placed)>, ReadError> {
+    fn locate_start(
+        &mut self,
+        from: Offset,
+        window: &mut Window,
+    ) -> Result<Option<(usize, Placed)>, ReadError> {
         if let Some(cursor) = self.cursors.take(from) {
             let index = self.segment_of(cursor.segment);
             let segment = &mut self.segments[index];
             if segment.base() == cursor.segment
                 && cursor.position < segment.size()
-                && let Ok(Some(placed)) = segment.batch_at(&self.home, cursor.position)
+                && let Ok(Some(placed)) = segment.batch_at(&self.home, cursor.position, window)
                 && placed.header.base_offset == from
             {
                 return Ok(Some((index, placed)));
             }
         }
-        self.locate(from)
+        self.locate(from, window)
     }
 
     /// The first batch that ends at or behind `from`, and the index of its segment.
-    pub(super) fn locate(&mut self, from: Offset) -> Result<Option<(usize, Placed)>, ReadError> {
+    pub(super) fn locate(
+        &mut self,
+        from: Offset,
+        window: &mut Window,
+    ) -> Result<Option<(usize, Placed)>, ReadError> {
         let first = self.segment_of(from);
         for (index, segment) in self.segments.iter_mut().enumerate().skip(first) {
             // A compacted segment may end before the next one begins.
-            if let Some(placed) = segment.locate(&self.home, from)? {
+            if let Some(placed) = segment.locate(&self.home, from, window)? {
                 return Ok(Some((index, placed)));
             }
         }
@@ -208,5 +238,13 @@ impl<S: Storage> PartitionLog<S> {
     /// Index of the last segment that begins at or before `offset`.
     pub(super) fn segment_of(&self, offset: Offset) -> usize {
         self.segments.partition_point(|segment| segment.base() <= offset).saturating_sub(1)
+    }
+}
+
+/// The range as one of an open file, if the storage has one.
+fn lent_range<F: StorageFile>(range: &Range<F>) -> Result<Part, ReadError> {
+    match StorageFile::lend(&range.file) {
+        Some(file) => Ok(Part::File(FileRange { file, position: range.position, len: range.len })),
+        None => read_range(&*range.file, range.position, range.len).map(Part::Bytes),
     }
 }

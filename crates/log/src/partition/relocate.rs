@@ -19,6 +19,7 @@ use crate::error::{AppendError, LogError, OpenError, ReadError};
 use crate::format::FUTURE_DIR_SUFFIX;
 use crate::storage::Storage;
 use crate::walk::read_range;
+use crate::window::Window;
 
 /// A move failed; says on which side.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +148,13 @@ impl<S: Storage> Relocation<S> {
                 self.future.truncate_fully(start, now).map_err(RelocateError::Target)?;
             }
         }
-        let range = source.plan(self.future.end.max(source.log_start), max_bytes, source.end, true);
+        let range = source.plan(
+            self.future.end.max(source.log_start),
+            max_bytes,
+            source.end,
+            true,
+            &mut Window::default(),
+        );
         let range = range.map_err(from_source)?;
         let reaches_end = range.as_ref().is_none_or(|range| source.end <= range.next_offset);
         Ok(CopyJob { range, start: source.log_start, reaches_end })
@@ -261,7 +268,7 @@ impl<S: Storage> PartitionLog<S> {
     // Deleted records may end in the middle of a batch, which is kept whole.
     fn first_batch(&mut self) -> Result<Offset, ReadError> {
         let start = self.log_start;
-        let first = self.locate(start)?;
+        let first = self.locate(start, &mut Window::default())?;
         Ok(first.map_or(start, |(_, placed)| placed.header.base_offset.min(start)))
     }
 }

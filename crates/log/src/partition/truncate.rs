@@ -11,6 +11,7 @@ use crate::producer::Producers;
 use crate::recovery::{rebuild_producers, remove_segment};
 use crate::segment::Segment;
 use crate::storage::Storage;
+use crate::window::Window;
 
 impl<S: Storage> PartitionLog<S> {
     /// Cuts the log back so that it ends at or before `offset`: a batch that reaches beyond it
@@ -45,7 +46,7 @@ impl<S: Storage> PartitionLog<S> {
         }
         let Self { segments, home, .. } = self;
         let active = segments.last_mut().expect("a log has a segment");
-        let end = match active.locate(home, offset)? {
+        let end = match active.locate(home, offset, &mut Window::default())? {
             Some(placed) => {
                 let end = placed.header.base_offset;
                 active.truncate(home, placed.position, end)?;

@@ -190,7 +190,7 @@ impl Fetch {
             13.. => (Str::default(), Uuid::ONE),
             _ => (Str::from_static(METADATA_TOPIC), Uuid::ZERO),
         };
-        let responses = vec![FetchableTopicResponse { topic, topic_id, partitions: vec![data] }];
+        let responses = vec![FetchableTopicResponse { topic, topic_id, partitions: [data].into() }];
         let node_endpoints = self.leader.iter().map(|(node_id, host, port)| NodeEndpoint {
             node_id: *node_id,
             host: host.clone(),
@@ -198,7 +198,7 @@ impl Fetch {
             rack: None,
         });
         let node_endpoints = node_endpoints.collect();
-        FetchResponse { responses, node_endpoints, ..Default::default() }
+        FetchResponse { responses: responses.into(), node_endpoints, ..Default::default() }
     }
 }
 
@@ -296,7 +296,7 @@ fn answer_with(
     leader: Option<(i32, Str, u16)>,
 ) -> impl FnOnce(PartitionSnapshot) -> FetchSnapshotResponse + Send {
     move |partition| FetchSnapshotResponse {
-        topics: vec![TopicSnapshot { name, partitions: vec![partition] }],
+        topics: vec![TopicSnapshot { name, partitions: [partition].into() }],
         node_endpoints: leader
             .into_iter()
             .map(|(node_id, host, port)| SnapshotNode { node_id, host, port })

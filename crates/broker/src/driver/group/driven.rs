@@ -92,7 +92,7 @@ fn commit(offset: i64) -> Request {
         topics: vec![OffsetCommitTopic {
             topic: "t".into(),
             topic_id,
-            partitions: vec![partition],
+            partitions: [partition].into(),
         }],
     })
 }

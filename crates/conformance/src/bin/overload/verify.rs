@@ -118,7 +118,7 @@ fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
     };
     let topic = fetch_request::FetchTopic {
         topic: topic.into(),
-        partitions: vec![partition],
+        partitions: [partition].into(),
         ..Default::default()
     };
     FetchRequest {
@@ -126,7 +126,7 @@ fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
         min_bytes: 1,
         max_bytes: 8 << 20,
         session_epoch: -1,
-        topics: vec![topic],
+        topics: [topic].into(),
         ..Default::default()
     }
 }
