@@ -9,6 +9,7 @@ mod dialogue;
 mod driver;
 pub mod dynamic;
 mod honest;
+mod members;
 mod raw;
 pub mod script;
 mod setup;

@@ -37,27 +37,6 @@ fn join(setup: &mut Setup, member: &str, wishes: &Value, config: &Value) -> Resu
     Ok(())
 }
 
-fn assigned(setup: &mut Setup, member: &str) -> Vec<String> {
-    let state = setup.call(json!({"do": "member.state", "member": member})).unwrap_or_default();
-    assert_eq!(state["error"], Value::Null, "{member}");
-    let list = state["assigned"].as_array().cloned().unwrap_or_default();
-    list.iter().map(|p| p.as_str().unwrap_or_default().to_string()).collect()
-}
-
-/// Waits until these members share so many partitions, each with at least one.
-fn wait_for_balance(setup: &mut Setup, members: &[&str], partitions: usize) -> Result<()> {
-    let mut last = Vec::new();
-    let balanced = wait_until("a balanced group", SETTLE, || {
-        last = members.iter().map(|member| assigned(setup, member)).collect();
-        let mut all: Vec<&String> = last.iter().flatten().collect();
-        all.sort();
-        let total = all.len();
-        all.dedup();
-        last.iter().all(|own| !own.is_empty()) && all.len() == partitions && total == partitions
-    });
-    balanced.map_err(|e| e.context(format!("{last:?}\n{}", setup.node.tail())))
-}
-
 fn group(setup: &mut Setup) -> Result<Value> {
     let groups = setup.call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))?;
     Ok(groups["g"].clone())
@@ -92,13 +71,13 @@ fn members_rebalance_under_load_and_over_kills() -> Result<()> {
         setup.call(json!({"do": "load.start", "load": "l", "topic": "load", "partitions": 6, "per_second": 1000, "config": quick}))?;
         let (topic, config) = (json!(["load"]), json!({"group.remote.assignor": assignor}));
         join(&mut setup, "a", &topic, &config)?;
-        wait_for_balance(&mut setup, &["a"], 6)?;
+        setup.wait_for_balance(&["a"], 6)?;
         join(&mut setup, "b", &topic, &config)?;
         setup.node.kill9()?;
         setup.node.restart()?;
-        wait_for_balance(&mut setup, &["a", "b"], 6)?;
+        setup.wait_for_balance(&["a", "b"], 6)?;
         join(&mut setup, "c", &topic, &config)?;
-        wait_for_balance(&mut setup, &["a", "b", "c"], 6)?;
+        setup.wait_for_balance(&["a", "b", "c"], 6)?;
         let before = wait_for_state(&mut setup, "Stable")?;
         assert_eq!((&before["assignor"], &before["type"]), (&json!(assignor), &json!("Consumer")));
         // Nobody has to join again after a kill: epochs and assignments are what they were.
@@ -106,7 +85,7 @@ fn members_rebalance_under_load_and_over_kills() -> Result<()> {
         setup.node.restart()?;
         assert_eq!(group(&mut setup)?, before);
         stop(&mut setup, "a")?;
-        wait_for_balance(&mut setup, &["b", "c"], 6)?;
+        setup.wait_for_balance(&["b", "c"], 6)?;
         let load = setup.call(json!({"do": "load.stop", "load": "l"}))?;
         assert_eq!(load["failures"], json!({}));
         let written = setup.call(json!({"do": "load.verify", "load": "l"}))?;
@@ -134,9 +113,9 @@ fn a_static_member_comes_back_to_what_it_had() -> Result<()> {
     let topic = json!(["static"]);
     join(&mut setup, "a", &topic, &json!({"group.instance.id": "one"}))?;
     join(&mut setup, "b", &topic, &json!({"group.instance.id": "two"}))?;
-    wait_for_balance(&mut setup, &["a", "b"], 4)?;
+    setup.wait_for_balance(&["a", "b"], 4)?;
     let before = wait_for_state(&mut setup, "Stable")?;
-    let kept = assigned(&mut setup, "b");
+    let kept = setup.assigned("b");
     stop(&mut setup, "b")?;
     // It is away, not gone.
     let away = group(&mut setup)?;
@@ -151,7 +130,7 @@ fn a_static_member_comes_back_to_what_it_had() -> Result<()> {
     };
     assert_eq!(epochs(&away)[1], ("\"two\"".to_owned(), -2));
     join(&mut setup, "b2", &topic, &json!({"group.instance.id": "two"}))?;
-    wait_until("the old assignment", SETTLE, || assigned(&mut setup, "b2") == kept)?;
+    wait_until("the old assignment", SETTLE, || setup.assigned("b2") == kept)?;
     let after = wait_for_state(&mut setup, "Stable")?;
     assert_eq!((&before["epoch"], epochs(&before)), (&after["epoch"], epochs(&after)));
     // Somebody else with the same name is turned away while it is there.
@@ -163,7 +142,7 @@ fn a_static_member_comes_back_to_what_it_had() -> Result<()> {
     })?;
     // One that does not come back loses what it had after its session.
     stop(&mut setup, "b2")?;
-    wait_for_balance(&mut setup, &["a"], 4)
+    setup.wait_for_balance(&["a"], 4)
 }
 
 #[test]
@@ -182,10 +161,10 @@ fn a_dead_member_loses_its_partitions_after_its_session() -> Result<()> {
         state["assigned"].as_array().is_some_and(|a| a.len() == 2)
     })?;
     join(&mut setup, "a", &json!(["dead"]), &json!({}))?;
-    wait_until("a share", SETTLE, || assigned(&mut setup, "a").len() == 1)?;
+    wait_until("a share", SETTLE, || setup.assigned("a").len() == 1)?;
     // Dropped without a word: its whole virtual machine is killed.
     drop(other);
-    wait_for_balance(&mut setup, &["a"], 2)
+    setup.wait_for_balance(&["a"], 2)
 }
 
 /// Topics come, grow and go while members ask for them by pattern and by name.
@@ -198,18 +177,18 @@ fn topics_that_change_are_assigned_anew() -> Result<()> {
     // A client that commits on its own tries for long to commit offsets of the topic that goes.
     let config = json!({"enable.auto.commit": "false"});
     join(&mut setup, "a", &json!("logs-[a-c]+"), &config)?;
-    wait_for_balance(&mut setup, &["a"], 2)?;
+    setup.wait_for_balance(&["a"], 2)?;
     setup.topic("logs-b", 3)?;
-    wait_for_balance(&mut setup, &["a"], 5)?;
+    setup.wait_for_balance(&["a"], 5)?;
     setup.topic("logs-z", 3)?;
     setup.call(json!({"do": "createPartitions", "topic": "logs-a", "count": 4}))?;
-    wait_for_balance(&mut setup, &["a"], 7)?;
+    setup.wait_for_balance(&["a"], 7)?;
     join(&mut setup, "b", &json!(["logs-a", "other"]), &config)?;
-    wait_for_balance(&mut setup, &["a", "b"], 8)?;
+    setup.wait_for_balance(&["a", "b"], 8)?;
     setup.node.kill9()?;
     setup.node.restart()?;
     setup.call(json!({"do": "deleteTopics", "topics": ["logs-b"]}))?;
-    wait_for_balance(&mut setup, &["a", "b"], 5)?;
+    setup.wait_for_balance(&["a", "b"], 5)?;
     let bad = json!({"group.protocol": "consumer"});
     setup.call(
         json!({"do": "member.start", "member": "x", "group": "g", "pattern": "a(b", "config": bad}),
@@ -301,16 +280,16 @@ fn a_group_changes_its_protocol_and_back() -> Result<()> {
         });
         join(&mut setup, "a", &topic, &classic)?;
         join(&mut setup, "b", &topic, &classic)?;
-        wait_for_balance(&mut setup, &["a", "b"], 6)?;
+        setup.wait_for_balance(&["a", "b"], 6)?;
         assert_eq!(group(&mut setup)?["type"], json!("Classic"));
         join(&mut setup, "new", &topic, &json!({}))?;
-        wait_for_balance(&mut setup, &["a", "b", "new"], 6)?;
+        setup.wait_for_balance(&["a", "b", "new"], 6)?;
         assert_eq!(wait_for_state(&mut setup, "Stable")?["type"], json!("Consumer"));
         setup.node.kill9()?;
         setup.node.restart()?;
         join(&mut setup, "c", &topic, &classic)?;
         stop(&mut setup, "b")?;
-        wait_for_balance(&mut setup, &["a", "c", "new"], 6)?;
+        setup.wait_for_balance(&["a", "c", "new"], 6)?;
         let mixed = wait_for_state(&mut setup, "Stable")?;
         let mut upgraded: Vec<String> = mixed["members"]
             .as_array()
@@ -321,7 +300,7 @@ fn a_group_changes_its_protocol_and_back() -> Result<()> {
         upgraded.sort();
         assert_eq!(upgraded, ["false", "false", "true"]);
         stop(&mut setup, "new")?;
-        wait_for_balance(&mut setup, &["a", "c"], 6)?;
+        setup.wait_for_balance(&["a", "c"], 6)?;
         assert_eq!(wait_for_state(&mut setup, "Stable")?["type"], json!("Classic"));
         let load = setup.call(json!({"do": "load.stop", "load": "l"}))?;
         assert_eq!(load["failures"], json!({}));

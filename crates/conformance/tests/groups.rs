@@ -26,31 +26,6 @@ fn start_member(
     Ok(())
 }
 
-fn assigned(setup: &mut Setup, member: &str) -> Vec<String> {
-    let state = setup.call(json!({"do": "member.state", "member": member})).unwrap_or_default();
-    assert_eq!(state["error"], Value::Null, "{member}");
-    let list = state["assigned"].as_array().cloned().unwrap_or_default();
-    list.iter().map(|p| p.as_str().unwrap_or_default().to_string()).collect()
-}
-
-/// Waits until these members share all partitions of the topic, each with at least one.
-fn wait_for_balance(setup: &mut Setup, members: &[&str], partitions: usize) -> Result<()> {
-    wait_until("a balanced group", SETTLE, || {
-        let mut all = Vec::new();
-        for member in members {
-            let own = assigned(setup, member);
-            if own.is_empty() {
-                return false;
-            }
-            all.extend(own);
-        }
-        all.sort();
-        let total = all.len();
-        all.dedup();
-        all.len() == partitions && total == partitions
-    })
-}
-
 fn seen(setup: &mut Setup, group: &str) -> Result<(i64, i64)> {
     let seen = setup.call(json!({"do": "group.seen", "group": group}))?;
     Ok((seen["records"].as_i64().unwrap_or(-1), seen["deliveries"].as_i64().unwrap_or(-1)))
@@ -63,13 +38,13 @@ fn rebalance_under_load(assignor: &str) -> Result<()> {
     setup.call(json!({"do": "load.start", "load": "l", "topic": "load", "partitions": 6, "per_second": 2000, "config": {"linger.ms": "5"}}))?;
     let config = json!({"partition.assignment.strategy": assignor});
     start_member(&mut setup, "a", "g", "load", &config)?;
-    wait_for_balance(&mut setup, &["a"], 6)?;
+    setup.wait_for_balance(&["a"], 6)?;
     start_member(&mut setup, "b", "g", "load", &config)?;
-    wait_for_balance(&mut setup, &["a", "b"], 6)?;
+    setup.wait_for_balance(&["a", "b"], 6)?;
     start_member(&mut setup, "c", "g", "load", &config)?;
-    wait_for_balance(&mut setup, &["a", "b", "c"], 6)?;
+    setup.wait_for_balance(&["a", "b", "c"], 6)?;
     setup.call(json!({"do": "member.stop", "member": "a"}))?;
-    wait_for_balance(&mut setup, &["b", "c"], 6)?;
+    setup.wait_for_balance(&["b", "c"], 6)?;
     let load = setup.call(json!({"do": "load.stop", "load": "l"}))?;
     assert_eq!(load["failures"], json!({}));
     let acknowledged = load["acknowledged"].as_i64().unwrap_or(-1);
@@ -108,12 +83,12 @@ fn a_static_member_comes_back_without_a_rebalance() -> Result<()> {
         |instance: &str| json!({"group.instance.id": instance, "session.timeout.ms": "45000"});
     start_member(&mut setup, "a", "g", "static", &config("one"))?;
     start_member(&mut setup, "b", "g", "static", &config("two"))?;
-    wait_for_balance(&mut setup, &["a", "b"], 4)?;
+    setup.wait_for_balance(&["a", "b"], 4)?;
     let before = setup.call(json!({"do": "member.state", "member": "a"}))?;
-    let kept = assigned(&mut setup, "b");
+    let kept = setup.assigned("b");
     setup.call(json!({"do": "member.stop", "member": "b"}))?;
     start_member(&mut setup, "b2", "g", "static", &config("two"))?;
-    wait_until("the old assignment", SETTLE, || assigned(&mut setup, "b2") == kept)?;
+    wait_until("the old assignment", SETTLE, || setup.assigned("b2") == kept)?;
     let after = setup.call(json!({"do": "member.state", "member": "a"}))?;
     assert_eq!(before["assignments"], after["assignments"], "the other member was not disturbed");
     let groups = setup.call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))?;
@@ -124,7 +99,7 @@ fn a_static_member_comes_back_without_a_rebalance() -> Result<()> {
     setup.call(
         json!({"do": "removeMembersFromConsumerGroup", "group": "g", "instances": ["two"]}),
     )?;
-    wait_for_balance(&mut setup, &["a"], 4)
+    setup.wait_for_balance(&["a"], 4)
 }
 
 #[test]
@@ -140,10 +115,10 @@ fn a_dead_member_loses_its_partitions_after_its_session() -> Result<()> {
         state["assigned"].as_array().is_some_and(|a| a.len() == 2)
     })?;
     start_member(&mut setup, "a", "g", "dead", &config)?;
-    wait_until("a share", SETTLE, || assigned(&mut setup, "a").len() == 1)?;
+    wait_until("a share", SETTLE, || setup.assigned("a").len() == 1)?;
     // Dropped without a word: its whole virtual machine is killed.
     drop(other);
-    wait_for_balance(&mut setup, &["a"], 2)
+    setup.wait_for_balance(&["a"], 2)
 }
 
 #[test]
@@ -200,7 +175,7 @@ fn a_group_is_described_with_its_members() -> Result<()> {
     let mut setup = Setup::start()?;
     setup.topic("described", 3)?;
     start_member(&mut setup, "a", "g", "described", &json!({"client.id": "someone"}))?;
-    wait_for_balance(&mut setup, &["a"], 3)?;
+    setup.wait_for_balance(&["a"], 3)?;
     wait_until("a stable group", SETTLE, || {
         let groups = setup
             .call(json!({"do": "describeConsumerGroups", "groups": ["g"]}))
@@ -234,7 +209,7 @@ fn a_group_survives_kills_of_the_broker_under_load() -> Result<()> {
     setup.call(json!({"do": "load.start", "load": "l", "topic": "killed", "partitions": 6, "per_second": 2000, "config": quick}))?;
     let members = ["a", "b", "c"];
     start_member(&mut setup, "a", "g", "killed", &quick)?;
-    wait_for_balance(&mut setup, &members[..1], 6)?;
+    setup.wait_for_balance(&members[..1], 6)?;
     for present in 2..=members.len() {
         // The new member's rebalance is under way when the broker goes.
         start_member(&mut setup, members[present - 1], "g", "killed", &quick)?;
@@ -246,7 +221,7 @@ fn a_group_survives_kills_of_the_broker_under_load() -> Result<()> {
             before.iter().all(|(p, o)| after.get(p).is_some_and(|a| a >= o)),
             "{before:?} was committed, {after:?} is left"
         );
-        wait_for_balance(&mut setup, &members[..present], 6)?;
+        setup.wait_for_balance(&members[..present], 6)?;
         let (records, _) = seen(&mut setup, "g")?;
         wait_until("more records", SETTLE, || {
             seen(&mut setup, "g").is_ok_and(|s| s.0 > records + 500)
