@@ -22,6 +22,8 @@ use serde_json::Value as Json;
 use crate::dynamic;
 use crate::raw::RawClient;
 
+pub use batch::repacked;
+
 /// The longest that `until` asks again.
 const UNTIL_LIMIT: Duration = Duration::from_secs(30);
 

@@ -30,6 +30,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-storage", "kafka.tools.StorageTool"),
+    ("kafka-acls", "org.apache.kafka.tools.AclCommand"),
 ];
 
 /// A running node and clients for it.

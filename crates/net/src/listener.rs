@@ -1,8 +1,10 @@
 //! Listeners: binding an address, with an error that says what to do when it fails.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::task::Poll;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -78,7 +80,9 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct BoundListener {
     pub(crate) name: Arc<str>,
-    pub(crate) socket: TcpListener,
+    socket: TcpListener,
+    /// The same port of the other family.
+    also: Option<TcpListener>,
     pub(crate) address: SocketAddr,
     pub(crate) options: ListenerOptions,
 }
@@ -97,10 +101,22 @@ impl BoundListener {
         });
         match opened {
             Ok((socket, address)) => {
-                Ok(Self { name: Arc::from(options.name.as_str()), socket, address, options })
+                let also = other_family(&options, address)?;
+                let name = Arc::from(options.name.as_str());
+                Ok(Self { name, socket, also, address, options })
             }
             Err(source) => Err(BindError::Refused { listener: options.name, address, source }),
         }
+    }
+
+    /// The next connection, of either family.
+    pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let Some(also) = &self.also else { return self.socket.accept().await };
+        poll_fn(|cx| match self.socket.poll_accept(cx) {
+            Poll::Pending => also.poll_accept(cx),
+            accepted @ Poll::Ready(_) => accepted,
+        })
+        .await
     }
 
     /// Name of the listener.
@@ -127,6 +143,28 @@ fn resolve(options: &ListenerOptions) -> Result<SocketAddr, BindError> {
     // A name such as localhost may have both kinds; IPv4 first, which every client tries.
     let all: Vec<SocketAddr> = found.by_ref().collect();
     all.iter().find(|a| a.is_ipv4()).or_else(|| all.first()).copied().ok_or_else(none)
+}
+
+/// `localhost` is 127.0.0.1 and ::1, and clients begin with either; librdkafka with the latter. A
+/// machine may lack one; that somebody else answers there is an error, unless any port will do.
+fn other_family(
+    options: &ListenerOptions,
+    address: SocketAddr,
+) -> Result<Option<TcpListener>, BindError> {
+    let by_name = options.host.eq_ignore_ascii_case("localhost");
+    let other = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+    if !by_name || address.is_ipv6() {
+        return Ok(None);
+    }
+    let opened =
+        new_socket(options, other, false).and_then(|socket| TcpListener::from_std(socket.into()));
+    match opened {
+        Err(source) if source.kind() == io::ErrorKind::AddrInUse && options.port != 0 => {
+            let listener = options.name.clone();
+            Err(BindError::Refused { listener, address: other, source })
+        }
+        opened => Ok(opened.ok()),
+    }
 }
 
 fn open(options: &ListenerOptions, address: SocketAddr) -> io::Result<TcpListener> {
@@ -205,6 +243,16 @@ mod tests {
             let BindError::Refused { source, .. } = error else { panic!("{error}") };
             assert_eq!(source.kind(), kind, "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_refused_if_somebody_else_has_its_other_address() {
+        let Ok(other) = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+        let taken = other.local_addr().unwrap();
+        let bind = |port| BoundListener::bind(ListenerOptions::new("A", "localhost", port));
+        let error = bind(taken.port()).unwrap_err();
+        assert_eq!(error.to_string(), format!("listener A: cannot listen on {taken}"));
+        assert!(bind(0).is_ok());
     }
 
     #[tokio::test]

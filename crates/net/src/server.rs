@@ -315,7 +315,7 @@ struct Acceptor<S: Service> {
 impl<S: Service> Acceptor<S> {
     async fn run(self) {
         loop {
-            match self.listener.socket.accept().await {
+            match self.listener.accept().await {
                 Ok((stream, peer)) => self.accepted(stream, peer).await,
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {

@@ -10,6 +10,9 @@ use ottla_testkit::codec::{from_hex, to_hex};
 use ottla_types::{ProducerEpoch, ProducerId, Sequence, Timestamp};
 use serde_json::Value as Json;
 
+/// Where the length is, and what it counts from.
+const LENGTH_AT: usize = 8;
+const LENGTH_COUNTS_FROM: usize = 12;
 /// Where the checksum is, and where that which it covers begins.
 const CRC_AT: usize = 17;
 const COVERED_FROM: usize = 21;
@@ -92,6 +95,18 @@ fn set(bytes: &mut [u8], patch: &str) -> Result<()> {
         bytes[CRC_AT..COVERED_FROM].copy_from_slice(&crc.to_be_bytes());
     }
     Ok(())
+}
+
+/// A batch with the header of another one, and records that were packed elsewhere.
+///
+/// # Errors
+/// If it is longer than a batch can say.
+pub fn repacked(header: &[u8], codec: u8, packed: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = [header, packed].concat();
+    let length = i32::try_from(bytes.len() - LENGTH_COUNTS_FROM)?;
+    bytes[LENGTH_AT..LENGTH_COUNTS_FROM].copy_from_slice(&length.to_be_bytes());
+    set(&mut bytes, &format!("22:{codec:02x}"))?;
+    Ok(bytes)
 }
 
 /// CRC-32C bit by bit: slow, and shares nothing with what it checks.
