@@ -157,7 +157,7 @@ impl Watch {
 
 fn table(run: &Value) -> String {
     let mut text =
-        format!("{:<44}{:>9}{:>9}{:>9}{:>10}\n", "microseconds", "p50", "p99", "p99.9", "max");
+        format!("{:<34}{:>12}{:>12}{:>12}{:>12}\n", "microseconds", "p50", "p99", "p99.9", "max");
     for (what, phase) in [
         ("nothing else", "quiet"),
         ("at capacity", "capacity_probe"),
@@ -165,9 +165,9 @@ fn table(run: &Value) -> String {
         ("at three times that", "overload_probe"),
         ("after it", "after"),
     ] {
-        text.push_str(&format!("{what:<44}"));
-        for (figure, width) in [("p50", 9), ("p99", 9), ("p999", 9), ("max", 10)] {
-            text.push_str(&format!("{:>width$}", run[phase][figure].to_string()));
+        text.push_str(&format!("{what:<34}"));
+        for figure in ["p50", "p99", "p999", "max"] {
+            text.push_str(&format!("{:>12}", run[phase][figure].to_string()));
         }
         text.push('\n');
     }

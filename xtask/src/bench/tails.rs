@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -34,6 +34,8 @@ pub(crate) struct Arguments {
 }
 
 const WORKLOADS: [&str; 2] = ["steady", "requests"];
+/// A program that answers requests without doing anything: what the client and the machine take for themselves.
+const FLOOR: &str = "no broker";
 const FIGURES: [&str; 4] = ["p50", "p99", "p999", "max"];
 
 /// Runs all rounds, writes the raw data and prints the table.
@@ -49,6 +51,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             eprintln!("round {round} of {}: {}", arguments.rounds, contestant.name);
             runs.extend(client.measure(contestant, round, arguments)?);
         }
+        runs.push(client.measure_floor(round, arguments)?);
     }
     let table = table(&runs);
     println!("{table}");
@@ -103,6 +106,29 @@ impl Client {
         Ok(runs)
     }
 
+    fn measure_floor(&self, round: u32, arguments: &Arguments) -> Result<Value> {
+        eprintln!("round {round} of {}: {FLOOR}", arguments.rounds);
+        let mut answerer = self.started(&["answer"])?;
+        let bootstrap = first_line(&mut answerer)?;
+        let figures = self.ask(bootstrap.trim(), "requests", arguments.seconds)?;
+        eprintln!("  requests: {figures} microseconds");
+        drop(answerer.stdin.take());
+        ensure!(answerer.wait()?.success(), "it failed");
+        Ok(json!({
+            "round": round,
+            "contestant": FLOOR,
+            "workload": "requests",
+            "seconds": arguments.seconds,
+            "microseconds": figures,
+        }))
+    }
+
+    /// The client, which ends with its input.
+    fn started(&self, words: &[&str]) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        Ok(command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
+    }
+
     fn ask(&self, bootstrap: &str, workload: &str, seconds: u32) -> Result<Value> {
         let seconds = seconds.to_string();
         let mut command = Command::new(&self.program);
@@ -113,20 +139,20 @@ impl Client {
     /// Resident bytes of the broker for each connection that does nothing.
     fn idle_connections(&self, node: &Node, number: u32) -> Result<u64> {
         let before = node.usage()?.resident;
-        let mut holder = Command::new(&self.program)
-            .args([node.bootstrap(), "hold", &number.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let out = holder.stdout.take().context("no output")?;
-        BufReader::new(out).read_line(&mut line)?;
+        let mut holder = self.started(&[node.bootstrap(), "hold", &number.to_string()])?;
+        let line = first_line(&mut holder)?;
         std::thread::sleep(Duration::from_secs(1));
         let after = node.usage()?.resident;
         drop(holder.stdin.take());
         ensure!(holder.wait()?.success() && !line.is_empty(), "connections could not be held");
         Ok(after.saturating_sub(before) / u64::from(number.max(1)))
     }
+}
+
+fn first_line(child: &mut Child) -> Result<String> {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+    Ok(line)
 }
 
 /// Creates a topic with Ottla's own tool, which starts at once.
@@ -142,7 +168,8 @@ fn table(runs: &[Value]) -> String {
     let mut text = format!("{:<18}{:<16}", "workload", "contestant");
     FIGURES.iter().for_each(|figure| text.push_str(&format!("{figure:>10} us{:>8}", "")));
     text.push('\n');
-    let names: Vec<&str> = compare::CONTESTANTS.iter().map(|c| c.name).collect();
+    let contestants = compare::CONTESTANTS.iter().map(|c| c.name);
+    let names: Vec<&str> = contestants.chain([FLOOR]).collect();
     for workload in WORKLOADS {
         let mut base: Option<Vec<f64>> = None;
         for name in &names {

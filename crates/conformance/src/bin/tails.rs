@@ -5,15 +5,16 @@
 //! requests SECONDS` sends 1,000 produce requests of one record a second over 100 connections and times
 //! their answers. Load is open: what is late is due when it was due, so a stall counts for every record
 //! that it held up. One JSON object goes to stdout. `tails BOOTSTRAP hold NUMBER` opens connections, each
-//! with one ApiVersions request, says so, and keeps them until its input ends.
+//! with one ApiVersions request, says so, and keeps them until its input ends. `tails answer` is what no
+//! broker can be quicker than: it says where it listens, and answers `requests` without doing anything.
 //!
 //! The topics `steady` and `requests` must exist. Threads and blocking sockets, because their timing is
 //! finer than a runtime's.
 
 #![allow(clippy::print_stdout, reason = "the result is what it prints")]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -50,7 +51,10 @@ fn main() -> Result<()> {
         [bootstrap, "steady", seconds] => report(steady(bootstrap, seconds.parse()?)?),
         [bootstrap, "requests", seconds] => report(requests(bootstrap, seconds.parse()?)?),
         [bootstrap, "hold", number] => hold(bootstrap, number.parse()?),
-        _ => bail!("tails BOOTSTRAP steady|requests SECONDS, or tails BOOTSTRAP hold NUMBER"),
+        ["answer"] => answer_all(),
+        _ => bail!(
+            "tails BOOTSTRAP steady|requests SECONDS, tails BOOTSTRAP hold NUMBER, tails answer"
+        ),
     }
 }
 
@@ -285,4 +289,34 @@ fn hold(bootstrap: &str, number: usize) -> Result<()> {
     println!("{} connections", held.len());
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+fn answer_all() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    // Its threads end with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn answer(stream: TcpStream) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut requests = BufReader::new(stream.try_clone()?);
+    let mut answers = stream;
+    let body = encode_to_bytes(&ProduceResponse::default(), PRODUCE)?;
+    loop {
+        let mut length = [0; 4];
+        requests.read_exact(&mut length)?;
+        let mut request = vec![0; usize::try_from(i32::from_be_bytes(length))?];
+        requests.read_exact(&mut request)?;
+        // Behind key and version; back with an empty tag buffer.
+        let correlation = request.get(4..8).context("a request without a header")?;
+        let length = u32::try_from(correlation.len() + 1 + body.len())?.to_be_bytes();
+        answers.write_all(&[&length[..], correlation, &[0], &body[..]].concat())?;
+    }
 }
