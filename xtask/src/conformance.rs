@@ -99,10 +99,13 @@ fn environment(arguments: &Arguments) -> Environment {
 fn wanted(arguments: &Arguments, program: &str) -> bool {
     let by_peer = match arguments.peer.as_deref() {
         Some("librdkafka") => program.ends_with(" librdkafka"),
+        Some("kcat") => program.ends_with(" kcat"),
         Some("python" | "python-old" | "node" | "go" | "kafka-clients") => {
             program.ends_with(" matrix")
         }
-        Some("java") => !program.ends_with(" librdkafka") && !program.ends_with(" matrix"),
+        Some("java") => {
+            [" librdkafka", " kcat", " matrix"].iter().all(|other| !program.ends_with(other))
+        }
         _ => true,
     };
     by_peer && arguments.only.as_ref().is_none_or(|only| program.contains(only.as_str()))

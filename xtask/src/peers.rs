@@ -105,6 +105,13 @@ const PEERS: &[Peer] = &[
         fetch: clients::go,
     },
     Peer {
+        name: "kcat",
+        what: "kcat 1.7.1 with librdkafka 2.0.2 (Debian 12)",
+        needs: &[("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("env", "coreutils"), ("sh", "dash")],
+        always: false,
+        fetch: clients::kcat,
+    },
+    Peer {
         name: "kafka-clients",
         what: "kafka-clients of several years, for the matrix (Maven)",
         needs: &[("java", "openjdk-17-jdk-headless"), ("mvn", "maven"), ("sha256sum", "coreutils")],

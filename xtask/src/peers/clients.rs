@@ -84,6 +84,40 @@ pub(super) fn go(workspace: &Workspace) -> Result<(), Unavailable> {
         .map_err(|error| Unavailable::Other(format!("go build: {error:#}")))
 }
 
+/// kcat as Debian ships it, unpacked and not installed: root is not needed. apt-get checks signatures, with lists
+/// of packages of its own.
+pub(super) fn kcat(workspace: &Workspace) -> Result<(), Unavailable> {
+    let fetch = |sources: &Path, folder: &Path| {
+        let lock = std::fs::read_to_string(sources.join("packages.txt"))?;
+        let apt = folder.join("apt");
+        for below in ["lists/partial", "cache/archives/partial"] {
+            std::fs::create_dir_all(apt.join(below))?;
+        }
+        let apt_get = |arguments: &[&str]| {
+            let mut command = Command::new("env");
+            command.arg("-C").arg(&apt).args(["apt-get", "--quiet", "-oDebug::NoLocking=1"]);
+            command.args(["-oAPT::Sandbox::User=", "-oAcquire::Retries=2"]);
+            for (name, below) in [("State::lists", "lists"), ("Cache", "cache")] {
+                command.arg(format!("-oDir::{name}={}", apt.join(below).display()));
+            }
+            fetched(command.args(arguments))
+        };
+        apt_get(&["update", "--error-on=any"])?;
+        let packages: Vec<&str> = ["download"].into_iter().chain(lock.split_whitespace()).collect();
+        apt_get(&packages)?;
+        for entry in std::fs::read_dir(&apt)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                fetched(Command::new("dpkg-deb").arg("--extract").args([&path, folder]))?;
+            }
+        }
+        std::fs::remove_dir_all(&apt)?;
+        Ok(())
+    };
+    let lock = "crates/conformance/clients/kcat/packages.txt";
+    Language { name: "kcat", lock, fetch }.prepare(workspace)
+}
+
 impl Language {
     fn prepare(&self, workspace: &Workspace) -> Result<(), Unavailable> {
         let other = |error: std::io::Error| Unavailable::Other(error.to_string());
@@ -116,7 +150,9 @@ fn unavailable(why: String) -> Unavailable {
     let wrong = ["DO NOT MATCH THE HASHES", "EINTEGRITY", "SECURITY ERROR"];
     if wrong.iter().any(|word| why.contains(word)) {
         Unavailable::Wrong(why)
-    } else if why.contains("(from versions: ") && !why.contains("(from versions: none)") {
+    } else if why.contains("(from versions: ") && !why.contains("(from versions: none)")
+        || why.contains("was not found") && why.contains("E: Version")
+    {
         // An index that does not answer has no versions at all.
         Unavailable::Other(format!("nothing is published for this machine: {why}"))
     } else {
@@ -151,6 +187,8 @@ mod tests {
         let versions = |found| format!("no version satisfies a==1 (from versions: {found})");
         assert!(matches!(unavailable(versions("2, 3")), Unavailable::Other(_)));
         assert!(matches!(unavailable(versions("none")), Unavailable::Registry(_)));
+        let package = "E: Version '1' for 'kcat' was not found";
+        assert!(matches!(unavailable(package.into()), Unavailable::Other(_)));
         assert!(matches!(unavailable("Connection refused".into()), Unavailable::Registry(_)));
     }
 
