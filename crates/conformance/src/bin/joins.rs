@@ -1,15 +1,15 @@
 //! A client that measures how long ten new members take to share 900 partitions, for `cargo xtask bench
 //! joins`.
 //!
-//! `joins BOOTSTRAP classic|consumer TIMES` lets ten members join a new group at once, each on its own
-//! connection, and stops the clock when each of them has its 90 partitions of topic `joins`; so often, with a
+//! `joins BOOTSTRAP classic|consumer TIMES` lets ten members, each connected already, join a new group at
+//! once, and stops the clock when each of them has its 90 partitions of topic `joins`; so often, with a
 //! new group each time. One JSON object goes to stdout, times in microseconds. The members ask without
 //! pauses of their own, so what is measured is the coordinator: a library adds its heartbeat interval.
 
 #![allow(clippy::print_stdout, reason = "the result is what it prints")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ const PARTITIONS: i32 = 900;
 const EACH: usize = 90;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two questions of a member that has nothing new to say.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_micros(100);
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,19 +49,20 @@ fn main() -> Result<()> {
     for time in 0..times.parse::<u32>()? {
         let group = format!("joins-{protocol}-{}-{time}", std::process::id());
         let shared = Arc::new(Shared::default());
-        let begun = Instant::now();
         let threads: Vec<_> = (0..MEMBERS)
             .map(|_| {
                 let (bootstrap, group, shared) = (bootstrap.clone(), group.clone(), shared.clone());
                 thread::spawn(move || member(&bootstrap, &group, &shared))
             })
             .collect();
+        shared.connected.wait();
+        let begun = Instant::now();
         while shared.settled.load(Ordering::Acquire) < MEMBERS {
             ensure!(begun.elapsed() < PATIENCE, "the group does not settle");
             if threads.iter().any(thread::JoinHandle::is_finished) {
                 break;
             }
-            thread::park_timeout(Duration::from_micros(200));
+            thread::park_timeout(Duration::from_micros(50));
         }
         micros.push(u64::try_from(begun.elapsed().as_micros())?);
         shared.leave.store(1, Ordering::Release);
@@ -97,14 +98,29 @@ fn find_coordinator(bootstrap: &str) -> Result<()> {
 }
 
 /// What the members of a group know of each other.
-#[derive(Default)]
 struct Shared {
+    /// Until all are, nobody joins.
+    connected: Barrier,
     /// How many have their share.
     settled: AtomicUsize,
     leave: AtomicI32,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        // The members, and who looks at the clock.
+        let connected = Barrier::new(MEMBERS + 1);
+        Self { connected, settled: AtomicUsize::new(0), leave: AtomicI32::new(0) }
+    }
+}
+
 impl Shared {
+    fn connect(&self, bootstrap: &str) -> Result<RawClient> {
+        let client = RawClient::connect(bootstrap);
+        self.connected.wait();
+        client
+    }
+
     /// Notes a change of one member's share; true once it shall leave.
     fn note(&self, before: usize, now: usize) -> bool {
         match (before == EACH, now == EACH) {
@@ -118,7 +134,7 @@ impl Shared {
 
 /// A member of the classic protocol; the leader gives everybody the same number.
 fn classic(bootstrap: &str, group: &str, shared: &Shared) -> Result<()> {
-    let mut client = RawClient::connect(bootstrap)?;
+    let mut client = shared.connect(bootstrap)?;
     let mut member_id = Str::default();
     let mut share = 0;
     loop {
@@ -231,7 +247,7 @@ fn assigned(bytes: Bytes) -> Result<usize> {
 /// A member of the protocol of KIP-848, which takes and gives back at once what it is told to.
 fn consumer(bootstrap: &str, group: &str, shared: &Shared) -> Result<()> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let mut client = RawClient::connect(bootstrap)?;
+    let mut client = shared.connect(bootstrap)?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let member_id = Str::from(format!("member-{}-{number}", std::process::id()));
     let mut epoch = 0;
