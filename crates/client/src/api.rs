@@ -50,6 +50,8 @@ requests! {
     OffsetDelete: OffsetDeleteRequest => OffsetDeleteResponse;
     DescribeClientQuotas: DescribeClientQuotasRequest => DescribeClientQuotasResponse;
     AlterClientQuotas: AlterClientQuotasRequest => AlterClientQuotasResponse;
+    DescribeUserScramCredentials: DescribeUserScramCredentialsRequest => DescribeUserScramCredentialsResponse;
+    AlterUserScramCredentials: AlterUserScramCredentialsRequest => AlterUserScramCredentialsResponse;
     DescribeQuorum: DescribeQuorumRequest => DescribeQuorumResponse;
     AlterPartition: AlterPartitionRequest => AlterPartitionResponse;
     UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse;

@@ -14,7 +14,7 @@ use crate::address::HostPort;
 use crate::api::Request;
 use crate::connection::{Connection, ConnectionOptions};
 use crate::error::{ClientError, Refusal};
-use crate::metadata::{ClusterMetadata, TopicMetadata};
+use crate::metadata::{ClusterMetadata, Node, TopicMetadata};
 
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
@@ -22,6 +22,9 @@ use crate::metadata::{ClusterMetadata, TopicMetadata};
 pub struct ClientOptions {
     /// Addresses to begin with; one that works is enough.
     pub bootstrap: Vec<HostPort>,
+    /// Whether those addresses are of controllers, and not of brokers (KIP-919). Of the administrative calls those of
+    /// configs then ask controllers; the others that controllers answer say so.
+    pub controllers: bool,
     /// Options of each connection.
     pub connection: ConnectionOptions,
     /// How long a call is tried again while its errors are transient.
@@ -32,7 +35,8 @@ impl ClientOptions {
     /// Options with Kafka's defaults.
     pub fn new(bootstrap: Vec<HostPort>) -> Self {
         let connection = ConnectionOptions::default();
-        Self { bootstrap, connection, api_timeout: Duration::from_secs(60) }
+        let api_timeout = Duration::from_secs(60);
+        Self { bootstrap, controllers: false, connection, api_timeout }
     }
 }
 
@@ -159,17 +163,23 @@ impl Client {
         let response = self.any(&request).await?;
         Refusal::check(response.error_code, None, || "metadata".to_owned())?;
         let metadata = ClusterMetadata::from_wire(response);
+        self.remember(&metadata.brokers);
         let mut state = self.state();
-        for node in &metadata.brokers {
+        for topic in &metadata.topics {
+            state.topics.insert(topic.name.clone(), topic.clone());
+        }
+        Ok(metadata)
+    }
+
+    /// Keeps where nodes are.
+    pub(crate) fn remember(&self, nodes: &[Node]) {
+        let mut state = self.state();
+        for node in nodes {
             let address = node.address.clone();
             if state.addresses.insert(node.id, address.clone()).is_some_and(|old| old != address) {
                 state.nodes.remove(&node.id);
             }
         }
-        for topic in &metadata.topics {
-            state.topics.insert(topic.name.clone(), topic.clone());
-        }
-        Ok(metadata)
     }
 
     /// A topic whose partitions are known; asks again while it is being created.

@@ -25,10 +25,11 @@ mod producer;
 
 pub use address::{HostPort, InvalidAddress};
 pub use admin::{
-    Admin, AlterOp, ClusterDescription, ConfigAlteration, ConfigEntry, ConfigResource,
-    ConfigSource, ConfigSynonym, ConsumerMember, CreatedTopic, Feature, FeatureUpgrade,
-    GroupDescription, GroupListing, GroupMember, GroupOffset, LogDir, LogDirReplica, NewTopic,
-    Node, OffsetAt, OffsetSpec, QuorumDescription, QuorumReplica, ResourceType,
+    Admin, AlterOp, ClientQuotas, ClusterDescription, ConfigAlteration, ConfigEntry,
+    ConfigResource, ConfigSource, ConfigSynonym, ConsumerMember, CreatedTopic, Feature,
+    FeatureUpgrade, GroupDescription, GroupListing, GroupMember, GroupOffset, LogDir,
+    LogDirReplica, NewTopic, Node, OffsetAt, OffsetSpec, QuorumDescription, QuorumReplica,
+    QuotaMatch, QuotaType, ResourceType, ScramAlteration, ScramCredential, ScramMechanism,
 };
 pub use api::Request;
 pub use client::{Client, ClientOptions};

@@ -29,6 +29,7 @@ const CASES: &[(&str, &str)] = &[
     ("consumer groups", include_str!("names/consumer_groups.txt")),
     ("delete records", include_str!("names/delete_records.txt")),
     ("brokers", include_str!("names/brokers.txt")),
+    ("configs", include_str!("names/configs.txt")),
     ("cluster", include_str!("names/cluster.txt")),
     ("features", include_str!("names/features.txt")),
     ("storage", include_str!("names/storage.txt")),

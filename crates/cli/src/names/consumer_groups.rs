@@ -214,20 +214,9 @@ fn error(text: &str) {
     say(&format!("\nError: {text}"));
 }
 
-/// Error of an `ExecutionException`: the message names the cause's class too.
-fn of_future(failed: ClientError) -> Stop {
-    match Stop::from(failed) {
-        Stop::Thrown { class, message } => {
-            let class_of_future = "java.util.concurrent.ExecutionException".to_owned();
-            Stop::Thrown { class: class_of_future, message: format!("{class}: {message}") }
-        }
-        other => other,
-    }
-}
-
-/// As [`of_future`], within a `RuntimeException`.
+/// As [`Stop::of_future`], within a `RuntimeException`.
 fn of_runtime(failed: ClientError) -> Stop {
-    match of_future(failed) {
+    match Stop::of_future(failed) {
         Stop::Thrown { class, message } => Stop::Thrown {
             class: "java.lang.RuntimeException".to_owned(),
             message: format!("{class}: {message}"),
@@ -279,7 +268,7 @@ async fn list(admin: &Admin, options: &Options) -> Run<()> {
     };
     let of_types = wanted("type", &["Classic", "Consumer"], "types")?;
     let of_states = wanted("state", &STATES, "state")?;
-    let mut groups = consumer_groups(admin).await.map_err(of_future)?;
+    let mut groups = consumer_groups(admin).await.map_err(Stop::of_future)?;
     let fits =
         |words: &[String], value: &str| words.is_empty() || words.contains(&value.to_lowercase());
     groups.retain(|group| fits(&of_types, &group.kind) && fits(&of_states, &group.state));
@@ -364,7 +353,7 @@ async fn delete_offsets(admin: &Admin, options: &Options) -> Run<()> {
                 topics.entry(argument.to_owned()).or_default().extend(indexes);
             }
             Err(failed) => {
-                let why = of_future(failed).text();
+                let why = Stop::of_future(failed).text();
                 results.insert((argument.to_owned(), None), Some(why));
             }
         }
@@ -376,7 +365,7 @@ async fn delete_offsets(admin: &Admin, options: &Options) -> Run<()> {
             let why = deleted.err().map(|failed| {
                 let code = failed.code().unwrap_or(ErrorCode::UnknownServerError);
                 top = top.or(Some(code));
-                of_future(failed).text()
+                Stop::of_future(failed).text()
             });
             results.insert((topic.clone(), Some(index)), why);
         }

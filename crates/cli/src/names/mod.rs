@@ -9,6 +9,7 @@
 mod arguments;
 mod broker_api_versions;
 mod cluster;
+mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
@@ -61,6 +62,8 @@ pub enum Tool {
     LogDirs,
     /// `kafka-cluster`
     Cluster,
+    /// `kafka-configs`
+    Configs,
     /// `kafka-features`
     Features,
     /// `kafka-storage`
@@ -74,9 +77,10 @@ pub enum Tool {
 }
 
 /// The tools and their names; a link may end in `.sh`.
-pub(crate) const TOOLS: [(&str, Tool); 13] = [
+pub(crate) const TOOLS: [(&str, Tool); 14] = [
     ("kafka-broker-api-versions", Tool::BrokerApiVersions),
     ("kafka-cluster", Tool::Cluster),
+    ("kafka-configs", Tool::Configs),
     ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
     ("kafka-consumer-groups", Tool::ConsumerGroups),
@@ -91,10 +95,9 @@ pub(crate) const TOOLS: [(&str, Tool); 13] = [
 ];
 
 /// Kafka's other scripts, and the command of `ottla` that does what they are for.
-const NOT_HERE: [(&str, &str); 22] = [
+const NOT_HERE: [(&str, &str); 21] = [
     ("kafka-acls", ""),
     ("kafka-client-metrics", ""),
-    ("kafka-configs", "ottla config"),
     ("kafka-console-share-consumer", ""),
     ("kafka-consumer-perf-test", ""),
     ("kafka-delegation-tokens", ""),
@@ -163,6 +166,7 @@ impl Tool {
             }
             Self::DeleteRecords => (delete_records::KNOWN, delete_records::run(&arguments).await),
             Self::Cluster => (&[], cluster::run(&arguments).await),
+            Self::Configs => (configs::KNOWN, configs::run(&arguments).await),
             Self::Features => (&[], features::run(&arguments).await),
             Self::Storage => (&[], storage::run(&arguments, disk)),
             Self::DumpLog => (dump_log::KNOWN, dump_log::run(&arguments)),

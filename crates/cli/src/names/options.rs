@@ -43,6 +43,8 @@ pub(super) const fn with(name: &'static str, what: &'static str, about: &'static
 #[derive(Debug, Default)]
 pub(super) struct Options {
     found: HashMap<&'static str, Vec<Option<String>>>,
+    /// Names as they came, each as often as it came.
+    order: Vec<&'static str>,
     empty: bool,
 }
 
@@ -52,7 +54,7 @@ const HELP: [Known; 2] =
 impl Options {
     /// Reads a command line; the error is a text as joptsimple's.
     pub(super) fn parse(known: &[Known], arguments: &[String]) -> Result<Self, String> {
-        let mut options = Self { found: HashMap::new(), empty: arguments.is_empty() };
+        let mut options = Self { empty: arguments.is_empty(), ..Self::default() };
         let mut left = arguments.iter();
         while let Some(word) = left.next() {
             if word == "--" {
@@ -90,6 +92,7 @@ impl Options {
                 }
             };
             options.found.entry(found.name).or_default().push(value);
+            options.order.push(found.name);
         }
         Ok(options)
     }
@@ -127,6 +130,11 @@ impl Options {
     /// The arguments of an option that may be there several times.
     pub(super) fn all(&self, name: &str) -> Vec<&str> {
         self.found.get(name).into_iter().flatten().flatten().map(String::as_str).collect()
+    }
+
+    /// Those of these that are there, in the order of the command line, each as often as it came.
+    pub(super) fn in_order(&self, names: &[&str]) -> Vec<&'static str> {
+        self.order.iter().copied().filter(|name| names.contains(name)).collect()
     }
 
     /// The first of these that is there.

@@ -56,6 +56,11 @@ impl Properties {
         self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// All of them; of a key that is there twice the last one holds.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Whether one is `true`, as Java reads it.
     pub(super) fn is_true(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
@@ -77,6 +82,10 @@ impl Properties {
 
 /// A client for these brokers.
 pub(super) fn client(bootstrap: &str, properties: &Properties, id: &str) -> Run<Client> {
+    options(bootstrap, properties, id).map(Client::new)
+}
+
+fn options(bootstrap: &str, properties: &Properties, id: &str) -> Run<ClientOptions> {
     let protocol = properties.get("security.protocol").unwrap_or("PLAINTEXT");
     if !protocol.eq_ignore_ascii_case("PLAINTEXT") {
         return Err(Stop::illegal(format!(
@@ -103,19 +112,31 @@ pub(super) fn client(bootstrap: &str, properties: &Properties, id: &str) -> Run<
         options.api_timeout = timeout;
     }
     properties.get("client.id").unwrap_or(id).clone_into(&mut options.connection.client_id);
-    Ok(Client::new(options))
+    Ok(options)
 }
 
 /// As [`client`], for administrative calls; Kafka's own wraps what is wrong with its settings.
 pub(super) fn admin(bootstrap: &str, properties: &Properties, id: &str) -> Run<Admin> {
-    let client = client(bootstrap, properties, id).map_err(|stop| match stop {
+    admin_of(bootstrap, false, properties, id)
+}
+
+/// As [`admin`], of brokers or of controllers.
+pub(super) fn admin_of(
+    bootstrap: &str,
+    controllers: bool,
+    properties: &Properties,
+    id: &str,
+) -> Run<Admin> {
+    let options = options(bootstrap, properties, id).map_err(|stop| match stop {
         Stop::Thrown { class, .. } if class == CONFIG_EXCEPTION => Stop::Thrown {
             class: "org.apache.kafka.common.KafkaException".to_owned(),
             message: "Failed to create new KafkaAdminClient".to_owned(),
         },
         other => other,
     });
-    client.map(Admin::new)
+    let mut options = options?;
+    options.controllers = controllers;
+    Ok(Admin::new(Client::new(options)))
 }
 
 /// The nodes of the kind that the tool was told to ask: brokers or controllers.

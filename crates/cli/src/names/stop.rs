@@ -52,6 +52,22 @@ impl Stop {
         Self::Thrown { class: class_of(code), message: message.into() }
     }
 
+    /// What a call that has failed throws, an `ExecutionException`.
+    pub(super) fn of_future(failed: ClientError) -> Self {
+        Self::from(failed).in_future()
+    }
+
+    /// The `ExecutionException` around an exception: the message names the cause's class too.
+    pub(super) fn in_future(self) -> Self {
+        match self {
+            Self::Thrown { class, message } => {
+                let class_of_future = "java.util.concurrent.ExecutionException".to_owned();
+                Self::Thrown { class: class_of_future, message: format!("{class}: {message}") }
+            }
+            other => other,
+        }
+    }
+
     /// Whether it is the exception of this number.
     pub(super) fn is(&self, code: ErrorCode) -> bool {
         matches!(self, Self::Thrown { class, .. } if *class == class_of(code))

@@ -157,6 +157,9 @@ impl Admin {
             })
             .collect();
         brokers.sort_by_key(|node| node.id);
+        if kind == CONTROLLERS {
+            self.client.remember(&brokers);
+        }
         Ok(ClusterDescription {
             id: response.cluster_id.as_str().to_owned(),
             controller: NodeId::from_wire(response.controller_id),

@@ -9,7 +9,6 @@ use ottla_types::NodeId;
 
 use super::Admin;
 use super::topics::no_answer;
-use crate::client::Client;
 use crate::connection::Connection;
 use crate::error::{ClientError, Refusal};
 
@@ -224,7 +223,7 @@ impl Admin {
             include_synonyms: true,
             include_documentation: documentation,
         };
-        let connection = responsible(&self.client, resource).await?;
+        let connection = self.responsible(resource, false).await?;
         let response = connection.send(&request).await?;
         let what = || format!("configs of {resource}");
         let result = response.results.into_iter().next().ok_or_else(|| no_answer(what()))?;
@@ -263,7 +262,7 @@ impl Admin {
             }],
             validate_only,
         };
-        let connection = responsible(&self.client, resource).await?;
+        let connection = self.responsible(resource, true).await?;
         let response = connection.send(&request).await?;
         let what = || format!("configs of {resource}");
         let result = response.responses.first().ok_or_else(|| no_answer(what()))?;
@@ -288,22 +287,39 @@ impl Admin {
         });
         Ok(of_kind.collect())
     }
-}
 
-/// A broker answers for its own configs and loggers, any broker for the rest.
-async fn responsible(
-    client: &Client,
-    resource: &ConfigResource,
-) -> Result<Connection, ClientError> {
-    let is_broker = matches!(resource.kind, ResourceType::Broker | ResourceType::BrokerLogger);
-    if !is_broker || resource.name.is_empty() {
-        return client.bootstrap().await;
+    /// A node answers for its own configs and loggers, any broker for the rest. Where controllers are asked, the active one
+    /// answers for the rest, and changes configs of brokers too, since those may be down (KIP-919).
+    async fn responsible(
+        &self,
+        resource: &ConfigResource,
+        alters: bool,
+    ) -> Result<Connection, ClientError> {
+        let of_controllers = self.client.options().controllers;
+        let by_node = match resource.kind {
+            ResourceType::Broker if alters && of_controllers => false,
+            ResourceType::Broker => !resource.name.is_empty(),
+            ResourceType::BrokerLogger => true,
+            _ => false,
+        };
+        let active =
+            if of_controllers { self.describe_controllers().await?.controller } else { None };
+        let id = if by_node {
+            let id = resource.name.parse().ok().map(NodeId);
+            Some(id.ok_or_else(|| {
+                ClientError::Invalid(format!(
+                    "{:?} is no broker id; ids are numbers",
+                    resource.name
+                ))
+            })?)
+        } else {
+            active
+        };
+        match id {
+            Some(id) => self.client.node(id).await,
+            None => self.client.bootstrap().await,
+        }
     }
-    let id = resource.name.parse().ok().map(NodeId);
-    let id = id.ok_or_else(|| {
-        ClientError::Invalid(format!("{:?} is no broker id; ids are numbers", resource.name))
-    })?;
-    client.node(id).await
 }
 
 impl ConfigEntry {

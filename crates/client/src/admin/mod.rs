@@ -7,6 +7,8 @@ mod cluster;
 mod configs;
 mod groups;
 mod offsets;
+mod quotas;
+mod scram;
 mod topics;
 
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub use configs::{
 pub use groups::{ConsumerMember, GroupDescription, GroupListing, GroupMember, GroupOffset};
 pub(crate) use groups::{OFFSETS_BY_NAME_MAX, assigned};
 pub use offsets::{OffsetAt, OffsetSpec};
+pub use quotas::{ClientQuotas, QuotaMatch, QuotaType};
+pub use scram::{ScramAlteration, ScramCredential, ScramMechanism};
 pub use topics::{CreatedTopic, NewTopic};
 
 /// Administrative calls on a cluster. Cheap to clone.

@@ -50,6 +50,7 @@ pub(crate) fn write(folder: &Path, sides: &[&str]) -> Result<()> {
     // An address that does not answer costs a minute otherwise.
     let impatient = "request.timeout.ms=500\ndefault.api.timeout.ms=1000\n";
     std::fs::write(folder.join("impatient.properties"), impatient)?;
+    std::fs::write(folder.join("topic.properties"), "retention.ms=2000\nsegment.ms = 5000\n")?;
     std::fs::write(folder.join("random-uuid.arguments"), "random-uuid\n--help\n")?;
     for side in sides {
         nodes(&folder.join(side))?;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_client::{Admin, GroupDescription, GroupMember, OffsetSpec};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
 
-use super::{Partitions, chosen, error, of_future, of_runtime};
+use super::{Partitions, chosen, error, of_runtime};
 use crate::names::options::Options;
-use crate::names::stop::Run;
+use crate::names::stop::{Run, Stop};
 use crate::names::{complain, say, say_part};
 
 /// What stands where nothing is known.
@@ -18,7 +18,7 @@ pub(super) async fn run(admin: &Admin, options: &Options) -> Run<()> {
     let verbose = options.has("verbose");
     let mut groups = BTreeMap::new();
     for id in chosen(admin, options).await? {
-        let group = admin.describe_group(&id).await.map_err(of_future)?;
+        let group = admin.describe_group(&id).await.map_err(Stop::of_future)?;
         groups.insert(id, group);
     }
     if options.has("members") {
