@@ -10,6 +10,7 @@ mod current;
 mod describe;
 mod heartbeat;
 pub(crate) mod member;
+pub(crate) mod partitions;
 pub(crate) mod records;
 pub(crate) mod regex;
 mod resolve;
@@ -22,6 +23,7 @@ use ottla_types::{MonoTime, PartitionIndex, TopicId};
 
 use crate::names::{Epoch, GroupId, InstanceId, MemberId, Topic};
 use member::{Current, Member, Partitions, Subscription};
+use partitions::PartitionMap;
 
 pub(crate) use classic::{Converted, convert, session_of};
 pub use heartbeat::Refused;
@@ -96,7 +98,7 @@ pub(crate) struct ConsumerGroup {
     /// How many members prefer each assignor.
     assignors: BTreeMap<String, usize>,
     /// Epoch of the member that has a partition, or still gives it back.
-    held: HashMap<TopicId, BTreeMap<PartitionIndex, Epoch>>,
+    held: HashMap<TopicId, PartitionMap<Epoch>>,
     old_metadata: bool,
     /// Until when, and from which epoch on, the topics need no new look.
     fresh: Option<(MonoTime, Epoch)>,
@@ -259,12 +261,12 @@ impl ConsumerGroup {
     fn release(&mut self, current: &Current) {
         for (topic, partitions) in current.assigned.iter().chain(&current.revoking) {
             let Some(held) = self.held.get_mut(topic) else { continue };
-            for index in partitions.keys() {
+            let mut gone = partitions.keys().peekable();
+            held.retain(|index, since| {
+                while gone.next_if(|gone| *gone < index).is_some() {}
                 // Another member may have it in a later epoch: a compacted log shows such states.
-                if held.get(index) == Some(&current.epoch) {
-                    held.remove(index);
-                }
-            }
+                gone.peek() != Some(&index) || since != current.epoch
+            });
             if held.is_empty() {
                 self.held.remove(topic);
             }
@@ -274,10 +276,7 @@ impl ConsumerGroup {
     fn hold(&mut self, current: &Current) {
         for (topic, partitions) in current.assigned.iter().chain(&current.revoking) {
             let held = self.held.entry(*topic).or_default();
-            for index in partitions.keys() {
-                let since = held.entry(*index).or_insert(current.epoch);
-                *since = (*since).max(current.epoch);
-            }
+            held.merge(partitions.keys().map(|index| (index, current.epoch)), Epoch::max);
         }
     }
 
@@ -297,7 +296,7 @@ impl ConsumerGroup {
     }
 
     fn is_held(&self, topic: TopicId, index: PartitionIndex) -> bool {
-        self.held.get(&topic).is_some_and(|held| held.contains_key(&index))
+        self.held.get(&topic).is_some_and(|held| held.contains(index))
     }
 
     /// All members, by id.

@@ -191,19 +191,19 @@ impl ConsumerGroup {
         fx.timers.cancel(&TimerKey::MemberSync(self.id.clone(), id.clone()));
         fx.start_session(now, &self.id, id, millis(part.session_timeout_ms));
         let metadata = chosen.map(|(_, metadata)| metadata.clone()).unwrap_or_default();
-        let has = current.assigned.iter().map(|(topic, held)| (*topic, held.keys().copied()));
+        let has = current.assigned.iter().map(|(topic, held)| (*topic, held.keys()));
         Ok(embedded::write_assignment(&named(has, topics), &metadata))
     }
 
     fn waits_for_others(&self, id: &MemberId, current: &Current) -> bool {
         let target = self.targets.get(id);
         let all = target.iter().flat_map(|target| target.iter());
-        all.flat_map(|(topic, partitions)| partitions.iter().map(move |index| (*topic, *index)))
-            .any(|(topic, index)| {
-                let has =
-                    current.assigned.get(&topic).is_some_and(|held| held.contains_key(&index));
+        all.flat_map(|(topic, partitions)| partitions.iter().map(move |index| (*topic, index))).any(
+            |(topic, index)| {
+                let has = current.assigned.get(&topic).is_some_and(|held| held.contains(index));
                 !has && self.is_held(topic, index)
-            })
+            },
+        )
     }
 
     /// The member is to join again, in time.
@@ -222,7 +222,7 @@ impl ConsumerGroup {
     ) -> Vec<TopicPartitions> {
         let target = self.targets.get(id);
         let all = target.iter().flat_map(|target| target.iter());
-        named(all.map(|(topic, partitions)| (*topic, partitions.iter().copied())), topics)
+        named(all.map(|(topic, partitions)| (*topic, partitions.iter())), topics)
     }
 }
 
@@ -326,7 +326,7 @@ impl Convert {
     fn current(&self, epoch: Epoch) -> Change {
         let mut assigned = Held::new();
         for (topic, partitions) in &self.has {
-            assigned.insert(*topic, partitions.iter().map(|index| (*index, epoch)).collect());
+            assigned.insert(*topic, partitions.iter().map(|index| (index, epoch)).collect());
         }
         let (progress, revoking) = (Progress::Stable, Held::new());
         let current = Current { epoch, previous: epoch, progress, assigned, revoking };

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use ottla_types::{PartitionIndex, TopicId};
 
 use super::member::{Current, Held, Partitions, Progress};
+use super::partitions::PartitionMap;
 use crate::names::Epoch;
 
 /// What the step depends on.
@@ -47,7 +48,7 @@ impl Step<'_> {
         let Some(owned) = self.owned else { return true };
         owned.iter().any(|(topic, partitions)| {
             let held = held.get(topic);
-            held.is_some_and(|held| partitions.iter().any(|index| held.contains_key(index)))
+            held.is_some_and(|held| partitions.iter().any(|index| held.contains(*index)))
         })
     }
 
@@ -57,7 +58,7 @@ impl Step<'_> {
         for (topic, partitions) in &self.current.assigned {
             if !self.subscribed.contains(topic) {
                 next.assigned.remove(topic);
-                next.revoking.entry(*topic).or_default().extend(partitions);
+                next.revoking.entry(*topic).or_default().merge(partitions, |_, later| later);
             }
         }
         if next.assigned.len() == self.current.assigned.len() {
@@ -81,7 +82,7 @@ impl Step<'_> {
             for (index, since) in held {
                 let stays = target.is_some_and(|target| target.contains(index));
                 let part = if stays { &mut kept } else { &mut revoked };
-                part.entry(*topic).or_default().insert(*index, *since);
+                part.entry(*topic).or_default().insert(index, since);
             }
         }
         for (topic, target) in self.target {
@@ -90,18 +91,18 @@ impl Step<'_> {
             }
             let held = current.assigned.get(topic);
             let going = current.revoking.get(topic);
-            for index in target {
-                let has = |part: Option<&std::collections::BTreeMap<_, _>>| {
-                    part.is_some_and(|part| part.contains_key(index))
+            for index in target.iter() {
+                let has = |part: Option<&PartitionMap<Epoch>>| {
+                    part.is_some_and(|part| part.contains(index))
                 };
                 if has(held) {
                     continue;
                 }
                 // What this member itself gives back, it may have again.
-                if taken(*topic, *index) && !has(going) {
+                if taken(*topic, index) && !has(going) {
                     unreleased = true;
                 } else {
-                    given.entry(*topic).or_default().insert(*index, self.target_epoch);
+                    given.entry(*topic).or_default().insert(index, self.target_epoch);
                 }
             }
         }
@@ -116,7 +117,7 @@ impl Step<'_> {
             return next(Progress::Unrevoked, epoch, kept, revoked);
         }
         for (topic, partitions) in given {
-            kept.entry(topic).or_default().extend(partitions);
+            kept.entry(topic).or_default().merge(&partitions, |_, later| later);
         }
         let progress = if unreleased { Progress::Unreleased } else { Progress::Stable };
         next(progress, self.target_epoch, kept, Held::new())

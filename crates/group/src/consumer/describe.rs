@@ -107,7 +107,7 @@ fn named(partitions: &Partitions, topics: &dyn Topics) -> Vec<ConsumerAssignment
     let mut all = BTreeMap::new();
     for (id, partitions) in partitions {
         if let Some(topic) = topics.name_of(*id) {
-            all.insert(*id, (topic, partitions.iter().copied().collect()));
+            all.insert(*id, (topic, partitions.iter().collect()));
         }
     }
     all.into_iter()

@@ -194,7 +194,7 @@ fn check_epoch(
 fn is_subset(owned: &[(TopicId, Vec<PartitionIndex>)], held: &Held) -> bool {
     owned.iter().all(|(topic, partitions)| {
         let held = held.get(topic);
-        held.is_some_and(|held| partitions.iter().all(|index| held.contains_key(index)))
+        held.is_some_and(|held| partitions.iter().all(|index| held.contains(*index)))
     })
 }
 
@@ -494,8 +494,5 @@ fn updated(before: &Subscription, beat: &ConsumerGroupHeartbeat) -> Subscription
 }
 
 fn told(held: &Held) -> Vec<(TopicId, Vec<PartitionIndex>)> {
-    let topic = |(topic, partitions): (&TopicId, &std::collections::BTreeMap<_, _>)| {
-        (*topic, partitions.keys().copied().collect())
-    };
-    held.iter().map(topic).collect()
+    held.iter().map(|(topic, partitions)| (*topic, partitions.keys().collect())).collect()
 }

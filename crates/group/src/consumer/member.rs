@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_types::{PartitionIndex, TopicId};
 
+use super::partitions::{PartitionMap, PartitionSet};
 use crate::names::{Epoch, InstanceId, Topic};
 
 /// Partitions by topic. No topic is without partitions.
-pub(crate) type Partitions = BTreeMap<TopicId, BTreeSet<PartitionIndex>>;
+pub(crate) type Partitions = BTreeMap<TopicId, PartitionSet>;
 
 /// Partitions with the epoch in which the member got each.
-pub(crate) type Held = BTreeMap<TopicId, BTreeMap<PartitionIndex, Epoch>>;
+pub(crate) type Held = BTreeMap<TopicId, PartitionMap<Epoch>>;
 
 /// How far a member is on its way to its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,16 +128,14 @@ impl Current {
 
     /// In which epoch the member got a partition that it holds or still gives back.
     pub(crate) fn held_since(&self, topic: TopicId, partition: PartitionIndex) -> Option<Epoch> {
-        let in_part = |part: &Held| part.get(&topic).and_then(|held| held.get(&partition).copied());
+        let in_part = |part: &Held| part.get(&topic).and_then(|held| held.get(partition));
         in_part(&self.assigned).or_else(|| in_part(&self.revoking))
     }
 
     /// What a static member keeps while it is away.
     pub(crate) fn away(&self) -> Self {
         let mut away = Self { epoch: Epoch::AWAY, revoking: Held::new(), ..self.clone() };
-        for since in away.assigned.values_mut().flat_map(BTreeMap::values_mut) {
-            *since = Epoch(0);
-        }
+        away.assigned.values_mut().for_each(|held| held.fill(Epoch(0)));
         away
     }
 }

@@ -1,6 +1,5 @@
 //! Records of consumer groups: ids 3 to 8 and 16, as Kafka 4.3 writes them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use ottla_codec::{DecodeError, Message, Reader, Str};
 use ottla_types::{PartitionIndex, TopicId};
 
 use super::member::{ClassicPart, Current, Held, Partitions, Progress, Subscription};
+use super::partitions::{PartitionMap, PartitionSet};
 use super::{Change, Resolved};
 use crate::api::Record;
 use crate::generated::consumer_group_current_member_assignment_value::TopicPartitions;
@@ -121,21 +121,18 @@ fn write_member(subscription: &Subscription) -> ConsumerGroupMemberMetadataValue
     }
 }
 
-fn write_target(
-    (topic, partitions): (&TopicId, &std::collections::BTreeSet<PartitionIndex>),
-) -> TopicPartition {
+fn write_target((topic, partitions): (&TopicId, &PartitionSet)) -> TopicPartition {
     let partitions = partitions.iter().map(|index| index.to_wire()).collect();
     TopicPartition { topic_id: topic.0, partitions }
 }
 
 fn write_current(current: &Current) -> ConsumerGroupCurrentMemberAssignmentValue {
     let held = |held: &Held| {
-        let topic =
-            |(topic, partitions): (&TopicId, &BTreeMap<PartitionIndex, Epoch>)| TopicPartitions {
-                topic_id: topic.0,
-                partitions: partitions.keys().map(|index| index.to_wire()).collect(),
-                assignment_epochs: Some(partitions.values().map(|epoch| epoch.0).collect()),
-            };
+        let topic = |(topic, partitions): (&TopicId, &PartitionMap<Epoch>)| TopicPartitions {
+            topic_id: topic.0,
+            partitions: partitions.keys().map(|index| index.to_wire()).collect(),
+            assignment_epochs: Some(partitions.iter().map(|(_, epoch)| epoch.0).collect()),
+        };
         held.iter().map(topic).collect()
     };
     ConsumerGroupCurrentMemberAssignmentValue {
@@ -250,10 +247,10 @@ fn read_member(value: ConsumerGroupMemberMetadataValue) -> Subscription {
 fn read_target(value: ConsumerGroupTargetAssignmentMemberValue) -> Partitions {
     let mut target = Partitions::new();
     for topic in value.topic_partitions {
-        let partitions: std::collections::BTreeSet<_> =
+        let partitions: PartitionSet =
             topic.partitions.into_iter().filter_map(PartitionIndex::from_wire).collect();
         if !partitions.is_empty() {
-            target.entry(TopicId(topic.topic_id)).or_default().extend(partitions);
+            target.entry(TopicId(topic.topic_id)).or_default().extend(partitions.iter());
         }
     }
     target

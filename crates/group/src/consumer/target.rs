@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_types::{PartitionIndex, TopicId, java_string_hash};
+use ottla_types::{TopicId, java_string_hash};
 
 use super::assignor::{Assignor, MemberSpec, Spec};
 use super::heartbeat::Edit;
 use super::member::{Partitions, Subscription};
+use super::partitions::PartitionSet;
 use super::{Change, ConsumerGroup};
 use crate::effects::Effects;
 use crate::names::{MemberId, Now};
@@ -63,16 +64,23 @@ impl ConsumerGroup {
                 partitions.insert(info.id, info.partitions);
             }
         }
-        // A damaged log may promise a partition twice; assignors may rely on that it is not so.
-        let mut seen: BTreeSet<(TopicId, PartitionIndex)> = BTreeSet::new();
+        // A damaged log may promise a partition twice, or one that there is not; assignors may rely
+        // on that it is not so.
+        let mut free: BTreeMap<TopicId, Vec<bool>> = BTreeMap::new();
+        for (topic, count) in &partitions {
+            free.insert(*topic, vec![true; usize::try_from(*count).unwrap_or(0)]);
+        }
         let mut members = BTreeMap::new();
         for (id, member) in &self.members {
             let mut before = Partitions::new();
             for (topic, promised) in self.targets.get(id).into_iter().flat_map(|all| all.iter()) {
-                let promised: BTreeSet<PartitionIndex> = promised
+                let Some(free) = free.get_mut(topic) else { continue };
+                let promised: PartitionSet = promised
                     .iter()
-                    .copied()
-                    .filter(|index| seen.insert((*topic, *index)))
+                    .filter(|index| {
+                        let place = usize::try_from(index.0).ok().and_then(|at| free.get_mut(at));
+                        place.is_some_and(std::mem::take)
+                    })
                     .collect();
                 if !promised.is_empty() {
                     before.insert(*topic, promised);

@@ -3,7 +3,7 @@
 //! the emptiest subscribers of a topic until nothing improves.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ottla_types::{PartitionIndex, TopicId};
 
@@ -56,8 +56,8 @@ impl<'a> Builder<'a> {
                 if !member.topics.contains(topic) {
                     continue;
                 }
-                for index in partitions {
-                    let slot = owners.get_mut(topic).and_then(|owners| at(owners, *index));
+                for index in partitions.iter() {
+                    let slot = owners.get_mut(topic).and_then(|owners| at(owners, index));
                     if let Some(slot) = slot.filter(|slot| slot.is_none()) {
                         *slot = Some(position);
                         add(&mut sizes, position);
@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
             for (index, owner) in (0..).map(PartitionIndex).zip(owners) {
                 let member = owner.and_then(|owner| self.members.get(owner).copied());
                 if let Some(mine) = member.and_then(|member| all.get_mut(member)) {
-                    mine.entry(topic).or_insert_with(BTreeSet::new).insert(index);
+                    mine.entry(topic).or_default().insert(index);
                 }
             }
         }

@@ -7,6 +7,7 @@ use ottla_types::{PartitionIndex, TopicId};
 
 use super::Spec;
 use crate::consumer::member::Partitions;
+use crate::consumer::partitions::PartitionSet;
 use crate::names::MemberId;
 
 pub(super) fn assign(group: &Spec) -> BTreeMap<MemberId, Partitions> {
@@ -29,13 +30,17 @@ pub(super) fn assign(group: &Spec) -> BTreeMap<MemberId, Partitions> {
                 continue;
             }
             let known = group.partitions.get(topic).copied().unwrap_or(0);
+            let mut kept = PartitionSet::default();
             for index in partitions.iter().filter(|index| index.0 < known) {
                 if 0 < quota {
                     quota -= 1;
-                    mine.entry(*topic).or_default().insert(*index);
+                    kept.insert(index);
                 } else {
-                    free.push((*topic, *index));
+                    free.push((*topic, index));
                 }
+            }
+            if !kept.is_empty() {
+                mine.insert(*topic, kept);
             }
         }
         let mut takes_extra = may_have_extra;
@@ -53,8 +58,12 @@ pub(super) fn assign(group: &Spec) -> BTreeMap<MemberId, Partitions> {
     let mut free = free.into_iter();
     for (id, quota) in unfilled {
         let Some(mine) = all.get_mut(id) else { continue };
+        let mut given: BTreeMap<TopicId, Vec<PartitionIndex>> = BTreeMap::new();
         for (topic, index) in free.by_ref().take(quota) {
-            mine.entry(topic).or_default().insert(index);
+            given.entry(topic).or_default().push(index);
+        }
+        for (topic, partitions) in given {
+            mine.entry(topic).or_default().extend(partitions);
         }
     }
     assert!(free.next().is_none(), "quotas add up to the partitions");
@@ -63,17 +72,18 @@ pub(super) fn assign(group: &Spec) -> BTreeMap<MemberId, Partitions> {
 
 /// Partitions that nobody had, and how many there are in all.
 fn free_partitions(group: &Spec) -> (Vec<(TopicId, PartitionIndex)>, usize) {
-    let mut taken: BTreeMap<TopicId, std::collections::BTreeSet<PartitionIndex>> = BTreeMap::new();
-    for (topic, partitions) in group.members.values().flat_map(|member| &member.before) {
-        taken.entry(*topic).or_default().extend(partitions);
-    }
     let (mut free, mut total) = (Vec::new(), 0);
     for (topic, count) in &group.partitions {
-        total += usize::try_from(*count).unwrap_or(usize::MAX);
-        let taken = taken.get(topic);
-        let all = (0..*count).map(PartitionIndex);
-        let unowned = all.filter(|index| taken.is_none_or(|taken| !taken.contains(index)));
-        free.extend(unowned.map(|index| (*topic, index)));
+        let count = usize::try_from(*count).unwrap_or(usize::MAX);
+        total += count;
+        let mut unowned = vec![true; count];
+        let before = group.members.values().filter_map(|member| member.before.get(topic));
+        for index in before.flat_map(PartitionSet::iter) {
+            let place = usize::try_from(index.0).ok().and_then(|at| unowned.get_mut(at));
+            place.into_iter().for_each(|unowned| *unowned = false);
+        }
+        let all = (0..).map(PartitionIndex).zip(unowned);
+        free.extend(all.filter(|(_, unowned)| *unowned).map(|(index, _)| (*topic, index)));
     }
     (free, total)
 }
