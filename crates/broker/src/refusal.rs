@@ -35,8 +35,8 @@ impl Refusal {
     }
 
     /// A name that cannot be a topic's.
-    pub(crate) fn invalid_topic(error: &InvalidTopicName) -> Self {
-        Self::with_string(ErrorCode::InvalidTopicException, error.to_string())
+    pub(crate) fn invalid_topic(name: &str, why: &InvalidTopicName) -> Self {
+        Self::with_string(ErrorCode::InvalidTopicException, why.message(name))
     }
 
     /// What to tell the client, if more than the error.

@@ -33,6 +33,24 @@ pub enum InvalidTopicName {
     BadCharacter,
 }
 
+impl InvalidTopicName {
+    /// What Kafka's brokers and tools say of this name.
+    pub fn message(&self, name: &str) -> String {
+        let why = match self {
+            Self::Empty => "the empty string is not allowed".to_owned(),
+            Self::Dots => format!("'{name}' is not allowed"),
+            Self::TooLong(_) => format!(
+                "the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME_LEN}"
+            ),
+            Self::BadCharacter => format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
+                 and '-'"
+            ),
+        };
+        format!("Topic name is invalid: {why}")
+    }
+}
+
 impl TopicName {
     /// Checks Kafka's rule and copies the name.
     pub fn parse(name: &str) -> Result<Self, InvalidTopicName> {

@@ -98,7 +98,8 @@ fn checked<'a>(levels: &dyn LogLevels, changes: &[Change<'a>]) -> Result<Vec<Wan
 const NOT_ALLOWED: &str = "operation is not allowed for the BROKER_LOGGER resource";
 
 fn unsupported(logger: &str, level: &str) -> Refusal {
-    let valid: Vec<&str> = LogLevel::ALL.into_iter().map(LogLevel::name).collect();
+    let mut valid: Vec<&str> = LogLevel::ALL.into_iter().map(LogLevel::name).collect();
+    valid.sort_unstable();
     let text = format!(
         "Cannot set the log level of {logger} to {level} as it is not a supported log level. \
          Valid log levels are {}",
@@ -171,7 +172,7 @@ mod tests {
             (
                 &[("ottla_log", 0, "debug")],
                 "InvalidConfig Cannot set the log level of ottla_log to debug as it is not a \
-                 supported log level. Valid log levels are FATAL, ERROR, WARN, INFO, DEBUG, TRACE",
+                 supported log level. Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN",
             ),
             (
                 &[("nobody", 2, "DEBUG")],

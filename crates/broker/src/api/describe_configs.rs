@@ -91,7 +91,7 @@ fn describe(
     let invalid = |text: String| Err(Refusal::with_string(ErrorCode::InvalidRequest, text));
     let described = match kind {
         Some(ConfigKind::Topic) => {
-            TopicName::parse(name).map_err(|error| Refusal::invalid_topic(&error))?;
+            TopicName::parse(name).map_err(|why| Refusal::invalid_topic(name, &why))?;
             if image.topic(name).is_none() {
                 return Err(ErrorCode::UnknownTopicOrPartition.into());
             }

@@ -28,7 +28,7 @@ pub(crate) fn handle(
             let partitions = topic.partition_indexes.iter().map(|&partition_index| {
                 let mut answer = PartitionResponse { partition_index, ..Default::default() };
                 let found = TopicName::parse(&topic.name)
-                    .map_err(|error| Refusal::invalid_topic(&error))
+                    .map_err(|why| Refusal::invalid_topic(&topic.name, &why))
                     .and_then(|_| {
                         shared.leader(hosted.as_ref(), None, &topic.name, partition_index)
                     });

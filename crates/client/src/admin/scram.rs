@@ -151,7 +151,7 @@ impl Admin {
     /// Changes credentials of one user.
     ///
     /// # Errors
-    /// When no broker answers or it refuses.
+    /// When a password is empty, and when no broker answers or it refuses.
     pub async fn alter_scram_credentials(
         &self,
         user: &str,
@@ -165,6 +165,7 @@ impl Admin {
                     let mechanism = mechanism.code();
                     request.deletions.push(ScramCredentialDeletion { name, mechanism });
                 }
+                ScramAlteration::Set { password: [], .. } => return Err(no_password(user).into()),
                 ScramAlteration::Set { mechanism, iterations, salt, password } => {
                     let wire = i32::try_from(iterations);
                     request.upsertions.push(ScramCredentialUpsertion {
@@ -184,6 +185,15 @@ impl Admin {
             Refusal::check(result.error_code, result.error_message.as_deref(), what)?;
         }
         Ok(())
+    }
+}
+
+/// Brokers could not tell: they get what was made of the password.
+fn no_password(user: &str) -> Refusal {
+    Refusal {
+        what: format!("SCRAM credentials of {user}"),
+        code: ErrorCode::UnacceptableCredential,
+        message: Some("Password must not be empty".to_owned()),
     }
 }
 

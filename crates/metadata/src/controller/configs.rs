@@ -9,7 +9,6 @@ use ottla_types::{ErrorCode, NodeId, TopicName};
 
 use super::op::Op;
 use super::request::{AlterConfigs, ApiError, ConfigOp, Outcome, ReplaceConfigs, Response};
-use super::topics::invalid_name;
 use crate::generated::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use crate::image::{ConfigKind, ConfigResource};
 use crate::record::Record;
@@ -311,8 +310,8 @@ fn check_name(resource: &ConfigResource) -> Outcome {
         ConfigKind::Topic if resource.name.is_empty() => {
             invalid("Default topic resources are not allowed.")
         }
-        ConfigKind::Topic => TopicName::parse(&resource.name).map(drop).map_err(|_| {
-            ApiError::new(ErrorCode::InvalidTopicException, invalid_name(&resource.name))
+        ConfigKind::Topic => TopicName::parse(&resource.name).map(drop).map_err(|why| {
+            ApiError::new(ErrorCode::InvalidTopicException, why.message(&resource.name))
         }),
         ConfigKind::Broker if resource.name.is_empty() => Ok(()),
         ConfigKind::Broker => match resource.name.parse::<i32>() {

@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_types::{
-    DirectoryId, ErrorCode, LeaderEpoch, MAX_TOPIC_NAME_LEN, NodeId, PartitionEpoch,
-    PartitionIndex, TopicId, TopicName,
+    DirectoryId, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicId, TopicName,
 };
 
 use super::op::Op;
@@ -425,7 +424,7 @@ impl Op<'_> {
 
 fn check_name(image: &crate::ClusterImage, name: &str) -> Result<TopicName, ApiError> {
     let invalid = |text: String| ApiError::new(ErrorCode::InvalidTopicException, text);
-    let parsed = TopicName::parse(name).map_err(|_| invalid(invalid_name(name)))?;
+    let parsed = TopicName::parse(name).map_err(|why| invalid(why.message(name)))?;
     if image.topic(name).is_some() {
         let text = format!("Topic '{name}' already exists.");
         return Err(ApiError::new(ErrorCode::TopicAlreadyExists, text));
@@ -435,22 +434,6 @@ fn check_name(image: &crate::ClusterImage, name: &str) -> Result<TopicName, ApiE
         return Err(invalid(text));
     }
     Ok(parsed)
-}
-
-/// Why a name is not a topic's, in Kafka's words.
-pub(super) fn invalid_name(name: &str) -> String {
-    let why = match name {
-        "" => "the empty string is not allowed".to_owned(),
-        "." | ".." => format!("'{name}' is not allowed"),
-        long if long.len() > MAX_TOPIC_NAME_LEN => format!(
-            "the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME_LEN}"
-        ),
-        _ => format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
-             and '-'"
-        ),
-    };
-    format!("Topic name is invalid: {why}")
 }
 
 fn all_fenced(partition: i32) -> ApiError {

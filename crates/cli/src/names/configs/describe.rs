@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ottla_client::{
     Admin, ClientError, ClientQuotas, ConfigEntry, ConfigResource, ConfigSource, ResourceType,
 };
-use ottla_types::{ErrorCode, InvalidTopicName, MAX_TOPIC_NAME_LEN, TopicName};
+use ottla_types::{ErrorCode, TopicName};
 
 use super::{Entities, check_broker_id, resource_type, singular};
 use crate::names::java::{double, hash, hash_order, hash_order_by, scala_order};
@@ -168,23 +168,8 @@ async fn everything(admin: &Admin, resource: ResourceType) -> Run<Vec<String>> {
 }
 
 fn check_topic(name: &str) -> Run<()> {
-    let why = match TopicName::parse(name) {
-        Ok(_) => return Ok(()),
-        Err(InvalidTopicName::Empty) => "the empty string is not allowed".to_owned(),
-        Err(InvalidTopicName::Dots) => format!("'{name}' is not allowed"),
-        Err(InvalidTopicName::TooLong(_)) => {
-            format!(
-                "the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME_LEN}"
-            )
-        }
-        Err(_) => {
-            format!(
-                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
-            )
-        }
-    };
-    let text = format!("Topic name is invalid: {why}");
-    Err(Stop::kafka(ErrorCode::InvalidTopicException, text))
+    let checked = TopicName::parse(name).map(drop);
+    checked.map_err(|why| Stop::kafka(ErrorCode::InvalidTopicException, why.message(name)))
 }
 
 /// Configs of one thing, by name; without `all` those that were set on it at run time.
