@@ -106,16 +106,22 @@ fn members(node: &Node, links: &Path) -> Result<[Process; 2]> {
     for topic in ["busy", "modern"] {
         let made = ottla(&["topic", "create", topic, "--partitions", "2"])?;
         ensure!(made.code == Some(0), "{}", made.stderr);
+        // They commit no more, since each tool is to find what the other found.
+        let reset = ["group", "reset-offsets", topic, "-t", topic, "--to-earliest", "--yes"];
+        let commit = || ottla(&reset);
+        wait_until("a commit", LIMIT, || commit().is_ok_and(|ran| ran.code == Some(0)))
+            .with_context(|| format!("{:?}", commit()))?;
     }
+    let no_commits = ["--command-property", "enable.auto.commit=false"];
     let mut classic = Command::new(links.join("kafka-console-consumer.sh"));
-    let classic = Process::start(classic.args(of("busy")), &log("busy"))?;
+    let classic = Process::start(classic.args(of("busy")).args(no_commits), &log("busy"))?;
     let class = tool_class("kafka-console-consumer")?;
     let java = Java::find()?.with_flags(&["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
     let mut modern = java.command(&[], class);
-    modern.args(of("modern")).args(["--command-property", "group.protocol=consumer"]);
+    modern.args(of("modern")).args(no_commits);
+    modern.args(["--command-property", "group.protocol=consumer"]);
     let modern = Process::start(&mut modern, &log("modern"))?;
     for group in ["busy", "modern"] {
-        // Its offsets too are there, and change no more.
         let settled = || {
             let described = ottla(&["group", "describe", group]).map(|ran| ran.stdout);
             described.is_ok_and(|text| {
