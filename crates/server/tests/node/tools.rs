@@ -76,7 +76,7 @@ fn a_member_that_is_told_to_end_leaves_its_group_with_its_offsets() -> Result<()
 fn a_script_that_is_not_there_is_told_from_ottlas_own_commands() -> Result<()> {
     let folder = Folder::new("tools")?;
     for (name, says) in [
-        ("kafka-configs.sh", "`ottla config` does what it is for"),
+        ("kafka-metadata-quorum.sh", "`ottla quorum` does what it is for"),
         ("kafka-reassign-partitions", "Apache Kafka's own works"),
     ] {
         let mut command = tool(&folder, name)?;
