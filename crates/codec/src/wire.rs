@@ -225,6 +225,18 @@ pub fn put_array<S: Sink, T>(
     elements.iter().try_for_each(|value| element(s, value))
 }
 
+/// Writes an array of `int32`.
+pub fn put_i32s<S: Sink>(
+    s: &mut S,
+    field: &'static str,
+    flexible: bool,
+    values: &[i32],
+) -> Result<(), EncodeError> {
+    put_len(s, field, flexible, Some(values.len()))?;
+    s.put_i32s(values);
+    Ok(())
+}
+
 /// Writes tag and size of a tagged field, whose value follows.
 pub fn put_tag<S: Sink>(
     s: &mut S,

@@ -347,8 +347,8 @@ fn write_value(message: &Message, ty: &Type, name: &str, place: &str, by_ref: bo
         Type::Plain(plain) => format!("s.put_{}({copy});\n", primitive(plain)),
         Type::Struct(_) => format!("{place}.encode(version, s)?;\n"),
         Type::Array(element) => {
-            let write = element_writer(message, element, name);
-            format!("wire::put_array(s, \"{name}\", {flexible}, {borrow}, {write})?;\n")
+            let write = array_writer(message, element, name, &borrow);
+            format!("{write}?;\n")
         }
     }
 }
@@ -367,11 +367,11 @@ fn write_nullable(message: &Message, ty: &Type, name: &str, place: &str) -> Stri
              if let Some(records) = &{place} {{ s.put_records(records); }}\n"
         ),
         Type::Array(element) => {
-            let write = element_writer(message, element, name);
+            let write = array_writer(message, element, name, "elements");
             format!(
                 "match &{place} {{ \
                  None => wire::put_len(s, \"{name}\", {flexible}, None)?, \
-                 Some(elements) => wire::put_array(s, \"{name}\", {flexible}, elements, {write})?, \
+                 Some(elements) => {write}?, \
                  }}\n"
             )
         }
@@ -380,6 +380,17 @@ fn write_nullable(message: &Message, ty: &Type, name: &str, place: &str) -> Stri
              Some(inner) => {{ s.put_i8(1); inner.encode(version, s)?; }} }}\n"
         ),
         Type::Plain(plain) => unreachable!("{name}: {plain} cannot be null"),
+    }
+}
+
+fn array_writer(message: &Message, element: &Type, name: &str, elements: &str) -> String {
+    let flexible = field_flexible(message, name);
+    match element {
+        Type::Plain("int32") => format!("wire::put_i32s(s, \"{name}\", {flexible}, {elements})"),
+        _ => {
+            let write = element_writer(message, element, name);
+            format!("wire::put_array(s, \"{name}\", {flexible}, {elements}, {write})")
+        }
     }
 }
 

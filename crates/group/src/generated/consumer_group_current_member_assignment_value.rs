@@ -92,10 +92,7 @@ impl TopicPartitions {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put(&self.topic_id.0);
-        wire::put_array(s, "Partitions", true, &self.partitions, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Partitions", true, &self.partitions)?;
         let has_assignment_epochs = self.assignment_epochs.is_some();
         s.put_uvarint(u32::from(has_assignment_epochs));
         if has_assignment_epochs {
@@ -112,12 +109,7 @@ impl TopicPartitions {
     fn put_assignment_epochs<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.assignment_epochs {
             None => wire::put_len(s, "AssignmentEpochs", true, None)?,
-            Some(elements) => {
-                wire::put_array(s, "AssignmentEpochs", true, elements, |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                })?
-            }
+            Some(elements) => wire::put_i32s(s, "AssignmentEpochs", true, elements)?,
         }
         Ok(())
     }

@@ -66,10 +66,7 @@ impl TaskIds {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "SubtopologyId", true, &self.subtopology_id)?;
-        wire::put_array(s, "Partitions", true, &self.partitions, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Partitions", true, &self.partitions)?;
         s.put_uvarint(0);
         Ok(())
     }

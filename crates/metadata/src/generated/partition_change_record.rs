@@ -195,10 +195,7 @@ impl PartitionChangeRecord {
     fn put_isr<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.isr {
             None => wire::put_len(s, "Isr", true, None)?,
-            Some(elements) => wire::put_array(s, "Isr", true, elements, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?,
+            Some(elements) => wire::put_i32s(s, "Isr", true, elements)?,
         }
         Ok(())
     }
@@ -209,34 +206,21 @@ impl PartitionChangeRecord {
     fn put_replicas<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.replicas {
             None => wire::put_len(s, "Replicas", true, None)?,
-            Some(elements) => wire::put_array(s, "Replicas", true, elements, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?,
+            Some(elements) => wire::put_i32s(s, "Replicas", true, elements)?,
         }
         Ok(())
     }
     fn put_removing_replicas<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.removing_replicas {
             None => wire::put_len(s, "RemovingReplicas", true, None)?,
-            Some(elements) => {
-                wire::put_array(s, "RemovingReplicas", true, elements, |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                })?
-            }
+            Some(elements) => wire::put_i32s(s, "RemovingReplicas", true, elements)?,
         }
         Ok(())
     }
     fn put_adding_replicas<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.adding_replicas {
             None => wire::put_len(s, "AddingReplicas", true, None)?,
-            Some(elements) => {
-                wire::put_array(s, "AddingReplicas", true, elements, |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                })?
-            }
+            Some(elements) => wire::put_i32s(s, "AddingReplicas", true, elements)?,
         }
         Ok(())
     }
@@ -265,22 +249,14 @@ impl PartitionChangeRecord {
     ) -> Result<(), EncodeError> {
         match &self.eligible_leader_replicas {
             None => wire::put_len(s, "EligibleLeaderReplicas", true, None)?,
-            Some(elements) => {
-                wire::put_array(s, "EligibleLeaderReplicas", true, elements, |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                })?
-            }
+            Some(elements) => wire::put_i32s(s, "EligibleLeaderReplicas", true, elements)?,
         }
         Ok(())
     }
     fn put_last_known_elr<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.last_known_elr {
             None => wire::put_len(s, "LastKnownElr", true, None)?,
-            Some(elements) => wire::put_array(s, "LastKnownElr", true, elements, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?,
+            Some(elements) => wire::put_i32s(s, "LastKnownElr", true, elements)?,
         }
         Ok(())
     }

@@ -100,22 +100,10 @@ impl Message for PartitionRecord {
         wire::check_encode(Self::NAME, version, Self::VERSIONS)?;
         s.put_i32(self.partition_id);
         s.put(&self.topic_id.0);
-        wire::put_array(s, "Replicas", true, &self.replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "Isr", true, &self.isr, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "RemovingReplicas", true, &self.removing_replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "AddingReplicas", true, &self.adding_replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Replicas", true, &self.replicas)?;
+        wire::put_i32s(s, "Isr", true, &self.isr)?;
+        wire::put_i32s(s, "RemovingReplicas", true, &self.removing_replicas)?;
+        wire::put_i32s(s, "AddingReplicas", true, &self.adding_replicas)?;
         s.put_i32(self.leader);
         s.put_i32(self.leader_epoch);
         s.put_i32(self.partition_epoch);
@@ -180,22 +168,14 @@ impl PartitionRecord {
     ) -> Result<(), EncodeError> {
         match &self.eligible_leader_replicas {
             None => wire::put_len(s, "EligibleLeaderReplicas", true, None)?,
-            Some(elements) => {
-                wire::put_array(s, "EligibleLeaderReplicas", true, elements, |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                })?
-            }
+            Some(elements) => wire::put_i32s(s, "EligibleLeaderReplicas", true, elements)?,
         }
         Ok(())
     }
     fn put_last_known_elr<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         match &self.last_known_elr {
             None => wire::put_len(s, "LastKnownElr", true, None)?,
-            Some(elements) => wire::put_array(s, "LastKnownElr", true, elements, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?,
+            Some(elements) => wire::put_i32s(s, "LastKnownElr", true, elements)?,
         }
         Ok(())
     }

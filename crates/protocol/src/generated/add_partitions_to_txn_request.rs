@@ -205,10 +205,7 @@ impl AddPartitionsToTxnTopic {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "Name", version >= 3, &self.name)?;
-        wire::put_array(s, "Partitions", version >= 3, &self.partitions, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Partitions", version >= 3, &self.partitions)?;
         if version >= 3 {
             s.put_uvarint(0);
         }

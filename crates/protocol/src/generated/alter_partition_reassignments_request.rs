@@ -106,10 +106,7 @@ impl ReassignablePartition {
         s.put_i32(self.partition_index);
         match &self.replicas {
             None => wire::put_len(s, "Replicas", true, None)?,
-            Some(elements) => wire::put_array(s, "Replicas", true, elements, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?,
+            Some(elements) => wire::put_i32s(s, "Replicas", true, elements)?,
         }
         s.put_uvarint(0);
         Ok(())

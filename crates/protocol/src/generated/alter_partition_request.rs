@@ -112,10 +112,7 @@ impl PartitionData {
         s.put_i32(self.partition_index);
         s.put_i32(self.leader_epoch);
         if version <= 2 {
-            wire::put_array(s, "NewIsr", true, &self.new_isr, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?;
+            wire::put_i32s(s, "NewIsr", true, &self.new_isr)?;
         }
         if version > 2 && !self.new_isr.is_empty() {
             wire::not_in_version("NewIsr", version)?;

@@ -105,10 +105,7 @@ impl PartitionData {
         s.put_error_code(self.error_code);
         s.put_i32(self.leader_id);
         s.put_i32(self.leader_epoch);
-        wire::put_array(s, "Isr", true, &self.isr, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Isr", true, &self.isr)?;
         s.put_i8(self.leader_recovery_state);
         s.put_i32(self.partition_epoch);
         s.put_uvarint(0);

@@ -58,10 +58,7 @@ impl TopicPartition {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "Topic", false, &self.topic)?;
-        wire::put_array(s, "Partitions", false, &self.partitions, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Partitions", false, &self.partitions)?;
         Ok(())
     }
 }

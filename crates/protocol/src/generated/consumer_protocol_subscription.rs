@@ -103,10 +103,7 @@ impl TopicPartition {
             wire::not_in_version("Topic", version)?;
         }
         if version >= 1 {
-            wire::put_array(s, "Partitions", false, &self.partitions, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?;
+            wire::put_i32s(s, "Partitions", false, &self.partitions)?;
         }
         if version < 1 && !self.partitions.is_empty() {
             wire::not_in_version("Partitions", version)?;

@@ -112,10 +112,7 @@ impl CreatePartitionsAssignment {
     }
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
-        wire::put_array(s, "BrokerIds", version >= 2, &self.broker_ids, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "BrokerIds", version >= 2, &self.broker_ids)?;
         if version >= 2 {
             s.put_uvarint(0);
         }

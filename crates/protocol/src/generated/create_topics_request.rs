@@ -122,10 +122,7 @@ impl CreatableReplicaAssignment {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        wire::put_array(s, "BrokerIds", version >= 5, &self.broker_ids, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "BrokerIds", version >= 5, &self.broker_ids)?;
         if version >= 5 {
             s.put_uvarint(0);
         }

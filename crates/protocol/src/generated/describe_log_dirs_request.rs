@@ -70,10 +70,7 @@ impl DescribableLogDirTopic {
 
     fn encode<S: Sink>(&self, version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "Topic", version >= 2, &self.topic)?;
-        wire::put_array(s, "Partitions", version >= 2, &self.partitions, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Partitions", version >= 2, &self.partitions)?;
         if version >= 2 {
             s.put_uvarint(0);
         }

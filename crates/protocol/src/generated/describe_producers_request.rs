@@ -50,10 +50,7 @@ impl TopicRequest {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         wire::put_string(s, "Name", true, &self.name)?;
-        wire::put_array(s, "PartitionIndexes", true, &self.partition_indexes, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "PartitionIndexes", true, &self.partition_indexes)?;
         s.put_uvarint(0);
         Ok(())
     }

@@ -171,34 +171,17 @@ impl DescribeTopicPartitionsResponsePartition {
         s.put_i32(self.partition_index);
         s.put_i32(self.leader_id);
         s.put_i32(self.leader_epoch);
-        wire::put_array(s, "ReplicaNodes", true, &self.replica_nodes, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "IsrNodes", true, &self.isr_nodes, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "ReplicaNodes", true, &self.replica_nodes)?;
+        wire::put_i32s(s, "IsrNodes", true, &self.isr_nodes)?;
         match &self.eligible_leader_replicas {
             None => wire::put_len(s, "EligibleLeaderReplicas", true, None)?,
-            Some(elements) => {
-                wire::put_array(s, "EligibleLeaderReplicas", true, elements, |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                })?
-            }
+            Some(elements) => wire::put_i32s(s, "EligibleLeaderReplicas", true, elements)?,
         }
         match &self.last_known_elr {
             None => wire::put_len(s, "LastKnownElr", true, None)?,
-            Some(elements) => wire::put_array(s, "LastKnownElr", true, elements, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?,
+            Some(elements) => wire::put_i32s(s, "LastKnownElr", true, elements)?,
         }
-        wire::put_array(s, "OfflineReplicas", true, &self.offline_replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "OfflineReplicas", true, &self.offline_replicas)?;
         s.put_uvarint(0);
         Ok(())
     }

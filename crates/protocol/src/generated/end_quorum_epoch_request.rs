@@ -134,16 +134,7 @@ impl PartitionData {
         s.put_i32(self.leader_id);
         s.put_i32(self.leader_epoch);
         if version <= 0 {
-            wire::put_array(
-                s,
-                "PreferredSuccessors",
-                version >= 1,
-                &self.preferred_successors,
-                |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                },
-            )?;
+            wire::put_i32s(s, "PreferredSuccessors", version >= 1, &self.preferred_successors)?;
         }
         if version >= 1 {
             wire::put_array(

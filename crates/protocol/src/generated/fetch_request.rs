@@ -418,10 +418,7 @@ impl ForgottenTopic {
             s.put(&self.topic_id.0);
         }
         if version >= 7 {
-            wire::put_array(s, "Partitions", version >= 12, &self.partitions, |s, element| {
-                s.put_i32(*element);
-                Ok(())
-            })?;
+            wire::put_i32s(s, "Partitions", version >= 12, &self.partitions)?;
         }
         if version < 7 && !self.partitions.is_empty() {
             wire::not_in_version("Partitions", version)?;

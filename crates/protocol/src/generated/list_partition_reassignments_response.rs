@@ -111,18 +111,9 @@ impl OngoingPartitionReassignment {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put_i32(self.partition_index);
-        wire::put_array(s, "Replicas", true, &self.replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "AddingReplicas", true, &self.adding_replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "RemovingReplicas", true, &self.removing_replicas, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Replicas", true, &self.replicas)?;
+        wire::put_i32s(s, "AddingReplicas", true, &self.adding_replicas)?;
+        wire::put_i32s(s, "RemovingReplicas", true, &self.removing_replicas)?;
         s.put_uvarint(0);
         Ok(())
     }

@@ -292,25 +292,10 @@ impl MetadataResponsePartition {
         if version >= 7 {
             s.put_i32(self.leader_epoch);
         }
-        wire::put_array(s, "ReplicaNodes", version >= 9, &self.replica_nodes, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
-        wire::put_array(s, "IsrNodes", version >= 9, &self.isr_nodes, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "ReplicaNodes", version >= 9, &self.replica_nodes)?;
+        wire::put_i32s(s, "IsrNodes", version >= 9, &self.isr_nodes)?;
         if version >= 5 {
-            wire::put_array(
-                s,
-                "OfflineReplicas",
-                version >= 9,
-                &self.offline_replicas,
-                |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                },
-            )?;
+            wire::put_i32s(s, "OfflineReplicas", version >= 9, &self.offline_replicas)?;
         }
         if version >= 9 {
             s.put_uvarint(0);

@@ -140,16 +140,7 @@ impl OffsetFetchRequestTopic {
             wire::not_in_version("Name", version)?;
         }
         if version <= 7 {
-            wire::put_array(
-                s,
-                "PartitionIndexes",
-                version >= 6,
-                &self.partition_indexes,
-                |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                },
-            )?;
+            wire::put_i32s(s, "PartitionIndexes", version >= 6, &self.partition_indexes)?;
         }
         if version > 7 && !self.partition_indexes.is_empty() {
             wire::not_in_version("PartitionIndexes", version)?;
@@ -279,16 +270,7 @@ impl OffsetFetchRequestTopics {
             s.put(&self.topic_id.0);
         }
         if version >= 8 {
-            wire::put_array(
-                s,
-                "PartitionIndexes",
-                version >= 6,
-                &self.partition_indexes,
-                |s, element| {
-                    s.put_i32(*element);
-                    Ok(())
-                },
-            )?;
+            wire::put_i32s(s, "PartitionIndexes", version >= 6, &self.partition_indexes)?;
         }
         if version < 8 && !self.partition_indexes.is_empty() {
             wire::not_in_version("PartitionIndexes", version)?;

@@ -229,10 +229,7 @@ impl ForgottenTopic {
 
     fn encode<S: Sink>(&self, _version: i16, s: &mut S) -> Result<(), EncodeError> {
         s.put(&self.topic_id.0);
-        wire::put_array(s, "Partitions", true, &self.partitions, |s, element| {
-            s.put_i32(*element);
-            Ok(())
-        })?;
+        wire::put_i32s(s, "Partitions", true, &self.partitions)?;
         s.put_uvarint(0);
         Ok(())
     }
