@@ -19,7 +19,7 @@ mod target;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ottla_types::{MonoTime, PartitionIndex, TopicId};
+use ottla_types::{MonoTime, TopicId};
 
 use crate::names::{Epoch, GroupId, InstanceId, MemberId, Topic};
 use member::{Current, Member, Partitions, Subscription};
@@ -293,10 +293,6 @@ impl ConsumerGroup {
     /// Whether it is to have a new target.
     pub(crate) fn is_stale(&self) -> bool {
         self.target_epoch < self.epoch
-    }
-
-    fn is_held(&self, topic: TopicId, index: PartitionIndex) -> bool {
-        self.held.get(&topic).is_some_and(|held| held.contains(index))
     }
 
     /// All members, by id.

@@ -9,6 +9,7 @@ use ottla_types::{PartitionIndex, TopicId};
 
 use super::heartbeat::{Aim, Edit, Refused, check_instance, check_room};
 use super::member::{ClassicPart, Current, Held, Member, Partitions, Progress, Subscription};
+use super::partitions::Walk;
 use super::{Change, ConsumerGroup};
 use crate::api::{GroupError, JoinGroup, SyncGroup};
 use crate::classic::ClassicGroup;
@@ -197,13 +198,11 @@ impl ConsumerGroup {
 
     fn waits_for_others(&self, id: &MemberId, current: &Current) -> bool {
         let target = self.targets.get(id);
-        let all = target.iter().flat_map(|target| target.iter());
-        all.flat_map(|(topic, partitions)| partitions.iter().map(move |index| (*topic, index))).any(
-            |(topic, index)| {
-                let has = current.assigned.get(&topic).is_some_and(|held| held.contains(index));
-                !has && self.is_held(topic, index)
-            },
-        )
+        target.iter().flat_map(|target| target.iter()).any(|(topic, partitions)| {
+            let mut own = Walk::over(current.assigned.get(topic));
+            let mut held = Walk::over(self.held.get(topic));
+            partitions.iter().any(|index| !own.comes_to(index) && held.comes_to(index))
+        })
     }
 
     /// The member is to join again, in time.

@@ -3,12 +3,12 @@
 //! A partition is given only when nobody else has it, and taken away only when its holder has
 //! said that it is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use ottla_types::{PartitionIndex, TopicId};
 
 use super::member::{Current, Held, Partitions, Progress};
-use super::partitions::PartitionMap;
+use super::partitions::{PartitionMap, PartitionSet, Walk};
 use crate::names::Epoch;
 
 /// What the step depends on.
@@ -20,26 +20,26 @@ pub(super) struct Step<'a> {
     pub(super) subscription_changed: bool,
     /// Topics that it asks for, as far as they exist.
     pub(super) subscribed: BTreeSet<TopicId>,
+    /// Partitions that members have, this one or others.
+    pub(super) taken: &'a HashMap<TopicId, PartitionMap<Epoch>>,
     /// What the member says it has; `None` if it does not say.
     pub(super) owned: Option<&'a [(TopicId, Vec<PartitionIndex>)]>,
 }
 
 impl Step<'_> {
-    /// The next state. `taken` tells whether a member has the partition.
-    pub(super) fn next(&self, taken: impl Fn(TopicId, PartitionIndex) -> bool) -> Current {
+    /// The next state.
+    pub(super) fn next(&self) -> Current {
         let current = self.current;
         match current.progress {
-            Progress::Stable if current.epoch != self.target_epoch => {
-                self.advance(current.epoch, taken)
-            }
+            Progress::Stable if current.epoch != self.target_epoch => self.advance(current.epoch),
             Progress::Stable if self.subscription_changed => self.drop_unsubscribed(),
             Progress::Stable => current.clone(),
             Progress::Unrevoked if self.owns_any(&current.revoking) => {
                 if self.subscription_changed { self.drop_unsubscribed() } else { current.clone() }
             }
-            Progress::Unrevoked | Progress::Unreleased => self.advance(current.epoch, taken),
+            Progress::Unrevoked | Progress::Unreleased => self.advance(current.epoch),
             // It comes with nothing, or it would have been sent away.
-            Progress::Unknown => self.advance(self.target_epoch, taken),
+            Progress::Unknown => self.advance(self.target_epoch),
         }
     }
 
@@ -73,38 +73,35 @@ impl Step<'_> {
         next
     }
 
-    fn advance(&self, epoch: Epoch, taken: impl Fn(TopicId, PartitionIndex) -> bool) -> Current {
+    fn advance(&self, epoch: Epoch) -> Current {
         let current = self.current;
         let (mut kept, mut revoked, mut given) = (Held::new(), Held::new(), Held::new());
         let mut unreleased = false;
         for (topic, held) in &current.assigned {
             let target = self.target.get(topic).filter(|_| self.subscribed.contains(topic));
-            for (index, since) in held {
-                let stays = target.is_some_and(|target| target.contains(index));
-                let part = if stays { &mut kept } else { &mut revoked };
-                part.entry(*topic).or_default().insert(index, since);
-            }
+            let mut target = Walk::over(target.map(PartitionSet::as_map));
+            let (stay, go): (Vec<_>, Vec<_>) =
+                held.iter().partition(|(index, _)| target.comes_to(*index));
+            put(&mut kept, *topic, stay);
+            put(&mut revoked, *topic, go);
         }
         for (topic, target) in self.target {
             if !self.subscribed.contains(topic) {
                 continue;
             }
-            let held = current.assigned.get(topic);
-            let going = current.revoking.get(topic);
-            for index in target.iter() {
-                let has = |part: Option<&PartitionMap<Epoch>>| {
-                    part.is_some_and(|part| part.contains(index))
-                };
-                if has(held) {
-                    continue;
-                }
+            let mut held = Walk::over(current.assigned.get(topic));
+            let mut going = Walk::over(current.revoking.get(topic));
+            let mut taken = Walk::over(self.taken.get(topic));
+            let mut free = Vec::new();
+            for index in target.iter().filter(|index| !held.comes_to(*index)) {
                 // What this member itself gives back, it may have again.
-                if taken(*topic, index) && !has(going) {
+                if taken.comes_to(index) && !going.comes_to(index) {
                     unreleased = true;
                 } else {
-                    given.entry(*topic).or_default().insert(index, self.target_epoch);
+                    free.push((index, self.target_epoch));
                 }
             }
+            put(&mut given, *topic, free);
         }
         let next = |progress, epoch, assigned, revoking| Current {
             epoch,
@@ -121,5 +118,11 @@ impl Step<'_> {
         }
         let progress = if unreleased { Progress::Unreleased } else { Progress::Stable };
         next(progress, self.target_epoch, kept, Held::new())
+    }
+}
+
+fn put(all: &mut Held, topic: TopicId, partitions: Vec<(PartitionIndex, Epoch)>) {
+    if !partitions.is_empty() {
+        all.insert(topic, partitions.into_iter().collect());
     }
 }

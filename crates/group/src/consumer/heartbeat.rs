@@ -424,9 +424,10 @@ impl<'a> Edit<'a> {
             target: group.targets.get(id).unwrap_or(&nothing),
             subscription_changed: changed,
             subscribed: group.subscribed_ids(&member.subscription, topics),
+            taken: &group.held,
             owned,
         };
-        let next = step.next(|topic, index| group.is_held(topic, index));
+        let next = step.next();
         if next == *current {
             return current;
         }

@@ -114,6 +114,28 @@ impl<'a, V: Copy> IntoIterator for &'a PartitionMap<V> {
     }
 }
 
+/// Answers for partitions in ascending order, going once over those of a map.
+#[derive(Debug)]
+pub(crate) struct Walk<'a, V>(&'a [(PartitionIndex, V)]);
+
+impl<'a, V> Walk<'a, V> {
+    /// Over nothing if there is no map.
+    pub(crate) fn over(map: Option<&'a PartitionMap<V>>) -> Self {
+        Self(map.map_or(&[], |map| &map.0))
+    }
+
+    /// Whether the partition is in the map. It is not before one that was asked for.
+    pub(crate) fn comes_to(&mut self, index: PartitionIndex) -> bool {
+        while let Some(((first, _), rest)) = self.0.split_first() {
+            if index <= *first {
+                return index == *first;
+            }
+            self.0 = rest;
+        }
+        false
+    }
+}
+
 /// Some partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartitionSet(PartitionMap<()>);
@@ -124,9 +146,9 @@ impl PartitionSet {
         self.0.is_empty()
     }
 
-    /// Whether one is in it.
-    pub(crate) fn contains(&self, index: PartitionIndex) -> bool {
-        self.0.contains(index)
+    /// The same as a map.
+    pub(crate) fn as_map(&self) -> &PartitionMap<()> {
+        &self.0
     }
 
     /// Adds one.
@@ -201,7 +223,9 @@ mod tests {
                     }
                 }
                 prop_assert!(map.iter().eq(tree.iter().map(|(index, value)| (*index, *value))));
+                let mut walk = Walk::over(Some(&map));
                 for index in (0..40).map(PartitionIndex) {
+                    prop_assert_eq!(walk.comes_to(index), tree.contains_key(&index));
                     prop_assert_eq!(map.get(index), tree.get(&index).copied());
                 }
             }

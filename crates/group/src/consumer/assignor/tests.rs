@@ -65,7 +65,7 @@ fn moved(before: &BTreeMap<MemberId, Partitions>, after: &BTreeMap<MemberId, Par
         let now = after.get(id).cloned().unwrap_or_default();
         let gone = |(topic, all): (&TopicId, &PartitionSet)| {
             let now = now.get(topic);
-            all.iter().filter(|index| now.is_none_or(|now| !now.contains(*index))).count()
+            all.iter().filter(|index| now.is_none_or(|now| !now.as_map().contains(*index))).count()
         };
         topics.iter().map(gone).sum()
     };
