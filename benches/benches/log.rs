@@ -44,7 +44,7 @@ fn partition() -> TopicPartition {
 }
 
 fn create(parent: &Path) -> PartitionLog<FsStorage> {
-    let storage = Arc::new(FsStorage);
+    let storage = Arc::new(FsStorage::default());
     PartitionLog::create(storage, parent, partition(), None, Offset(0), config(), NOW).unwrap()
 }
 
@@ -142,7 +142,7 @@ fn open(dir: &Path) -> UnrecoveredLog<FsStorage> {
         accept_damage: false,
         now: NOW,
     };
-    UnrecoveredLog::open(Arc::new(FsStorage), dir.to_path_buf(), info).unwrap()
+    UnrecoveredLog::open(Arc::new(FsStorage::default()), dir.to_path_buf(), info).unwrap()
 }
 
 criterion_group!(benches, append, read, recovery);

@@ -123,7 +123,7 @@ fn log_config(
     let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     LogConfig {
         segment_bytes: config.segment_bytes,
-        segment_age_max: config.segment_age,
+        segment_age_max: config.roll_age(),
         segment_jitter: jitter(config.segment_jitter),
         index_bytes: small(config.index_bytes),
         index_interval_bytes: small(config.index_interval_bytes),
@@ -131,6 +131,10 @@ fn log_config(
         retention_bytes: config.retention_bytes,
         delete: config.cleanup.delete,
         compact: config.cleanup.compact,
+        cleanable_ratio_min: config.cleanable_ratio_min,
+        compaction_lag_min: config.compaction_lag_min,
+        compaction_lag_max: config.compaction_lag_max,
+        delete_retention: config.tombstone_retention,
         max_message_bytes: small(config.message_bytes_max),
         timestamp_type: match config.timestamp_type {
             TimestampType::CreateTime => RecordTimestamps::CreateTime,

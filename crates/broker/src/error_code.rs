@@ -30,7 +30,10 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
         AppendError::ProducerFenced { .. } => told(ErrorCode::InvalidProducerEpoch, error),
         AppendError::OutOfOrderSequence { .. } => told(ErrorCode::OutOfOrderSequenceNumber, error),
         AppendError::UnexpectedOffset { .. } => told(ErrorCode::UnknownServerError, error),
-        AppendError::NoSpace { .. } | AppendError::Failed | AppendError::Disk { .. } => {
+        AppendError::NoSpace { .. }
+        | AppendError::WrongEnd { .. }
+        | AppendError::Failed
+        | AppendError::Disk { .. } => {
             tracing::error!(%error, source = std::error::Error::source(error), "append failed");
             Refusal::new(ErrorCode::KafkaStorageError)
         }
@@ -47,6 +50,7 @@ pub(crate) fn tells_log_start(error: &AppendError) -> bool {
         | AppendError::TooLarge { .. }
         | AppendError::LargerThanSegment { .. }
         | AppendError::NoSpace { .. }
+        | AppendError::WrongEnd { .. }
         | AppendError::Failed
         | AppendError::Disk { .. } => false,
         // What only the log knows.

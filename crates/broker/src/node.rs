@@ -281,6 +281,7 @@ impl Node {
         let (publisher, quorum, mover) = (self.publisher, self.quorum, self.mover);
         let closed = tokio::task::spawn_blocking(move || {
             mover.stop();
+            shared.cleaner.stop();
             publisher.stop();
             if let Some(quorum) = shared.quorum.get() {
                 quorum.stop();

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_codec::{Few, Part, RecordData};
-use ottla_log::{AppendError, AppendInfo, AppendOrigin, LogConfig, PreparedAppend, ReadBuffers};
+use ottla_codec::Few;
+use ottla_log::{AppendError, AppendInfo, AppendOrigin, LogConfig, PreparedAppend};
 use ottla_record::Compression;
 use ottla_types::{
     ErrorCode, LeaderEpoch, MonoTime, Offset, Timestamp, TopicId, TopicName, TopicPartition,
@@ -24,11 +24,15 @@ use crate::purgatory::{Wait, Waiting};
 use crate::refusal::Refusal;
 use crate::replicas::{Directory, FsLog};
 
+mod compaction;
 mod moves;
 mod offsets;
+mod read;
 mod upkeep;
 
-pub(crate) use offsets::{Diverging, Position, Seek};
+pub(crate) use compaction::Claimed;
+pub(crate) use offsets::{Position, Seek};
+pub(crate) use read::{Reach, ReadOutcome, ReadSpec};
 pub(crate) use upkeep::PartitionFigures;
 
 /// What a producer wants to wait for.
@@ -135,47 +139,6 @@ pub(crate) struct Appended {
     pub(crate) duplicate: bool,
 }
 
-/// What to read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadSpec {
-    /// First offset wanted (raw).
-    pub(crate) offset: i64,
-    /// Most bytes.
-    pub(crate) max_bytes: usize,
-    /// Whether the first batch is wanted even if it is larger.
-    pub(crate) at_least_one: bool,
-    /// Whether to stop at the last stable offset.
-    pub(crate) committed_only: bool,
-    /// Epoch that the reader believes in, or -1.
-    pub(crate) current_leader_epoch: i32,
-    /// Epoch of the last record that the reader has, or -1.
-    pub(crate) last_fetched_epoch: i32,
-}
-
-/// What was read.
-#[derive(Clone, Debug)]
-pub(crate) struct ReadOutcome {
-    /// The topic.
-    pub(crate) topic: TopicName,
-    /// High watermark at the time of the read.
-    pub(crate) high_watermark: Offset,
-    /// Last stable offset.
-    pub(crate) last_stable: Offset,
-    /// First offset of the log.
-    pub(crate) log_start: Offset,
-    /// Set if the reader's log went another way: the epoch and end to go back to.
-    pub(crate) diverging: Option<Diverging>,
-    /// The batches.
-    pub(crate) records: RecordData,
-}
-
-impl ReadOutcome {
-    /// Bytes of the batches.
-    pub(crate) fn bytes(&self) -> usize {
-        self.records.len()
-    }
-}
-
 /// A partition that has a replica here.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -185,6 +148,7 @@ pub(crate) struct Partition {
     directory: ArcSwap<Directory>,
     flush_queued: AtomicBool,
     config: ArcSwap<PartitionConfig>,
+    cleaning: compaction::Cleaning,
     /// Copy of the state's high watermark for readers without the lock.
     high_watermark: AtomicU64,
     state: Mutex<State>,
@@ -233,6 +197,7 @@ impl Partition {
             directory: ArcSwap::new(directory),
             flush_queued: AtomicBool::new(false),
             config: ArcSwap::new(config),
+            cleaning: compaction::Cleaning::default(),
             high_watermark: AtomicU64::new(high_watermark.0),
             state: Mutex::new(State {
                 log: Some(log),
@@ -506,51 +471,6 @@ impl Partition {
             wait.done().await;
         }
         self.check_covered(offset)
-    }
-
-    /// Reads batches for a client.
-    ///
-    /// A short read comes in one of the `buffers`, a longer one as a range of the file.
-    pub(crate) fn read(
-        &self,
-        spec: &ReadSpec,
-        buffers: &Arc<ReadBuffers>,
-    ) -> Result<ReadOutcome, ErrorCode> {
-        let mut state = self.state.lock();
-        let epoch = leader_epoch(&state)?;
-        check_epoch(epoch, spec.current_leader_epoch)?;
-        let high_watermark = state.high_watermark;
-        let log = state.log.as_mut().ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let last_stable = log.first_unstable_offset().unwrap_or(high_watermark).min(high_watermark);
-        let log_start = log.log_start_offset();
-        let mut outcome = ReadOutcome {
-            topic: self.topic_partition.topic.clone(),
-            high_watermark,
-            last_stable,
-            log_start,
-            diverging: None,
-            records: RecordData::default(),
-        };
-        if let Some(last) = LeaderEpoch::from_wire(spec.last_fetched_epoch) {
-            outcome.diverging = offsets::diverging(log, last, spec.offset)?;
-        }
-        let offset = Offset::from_wire(spec.offset)
-            .filter(|offset| log_start <= *offset && *offset <= log.end_offset())
-            .ok_or(ErrorCode::OffsetOutOfRange)?;
-        let upper = if spec.committed_only { last_stable } else { high_watermark };
-        if outcome.diverging.is_some() || upper <= offset {
-            return Ok(outcome);
-        }
-        let slice = log
-            .read_into(buffers.take(), offset, spec.max_bytes, upper, spec.at_least_one)
-            .map_err(|error| self.note_failed_read(&error))?;
-        if let Some(part) = slice.records {
-            outcome.records = match part {
-                Part::Bytes(bytes) => RecordData::Bytes(bytes),
-                file => RecordData::Parts(Few::from_buf([file])),
-            };
-        }
-        Ok(outcome)
     }
 }
 

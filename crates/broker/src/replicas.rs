@@ -29,6 +29,7 @@ mod failures;
 mod follow;
 mod moves;
 mod open_files;
+mod recovery;
 mod upkeep;
 
 pub(crate) use assignments::Assignment;
@@ -38,6 +39,7 @@ pub(crate) use upkeep::Schedule;
 
 /// A log on the real disk.
 pub(crate) type FsLog = PartitionLog<FsStorage>;
+type FsSegmentCheck = ottla_log::SegmentCheck<FsStorage>;
 
 /// Directory name of the metadata log, which the quorum's driver owns.
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -79,6 +81,7 @@ struct Left {
     futures: BTreeMap<TopicPartition, PathBuf>,
     recovery_points: BTreeMap<TopicPartition, Offset>,
     log_starts: BTreeMap<TopicPartition, Offset>,
+    cleaned: BTreeMap<TopicPartition, Offset>,
 }
 
 /// Something that is renamed and waits to be removed.
@@ -316,11 +319,23 @@ fn most_open(dirs: usize) -> usize {
 /// More open files than this gain nothing: opening one again costs microseconds.
 const MOST_OPEN: u64 = 20_000;
 
+/// Where compaction has come. A file that says nothing costs another pass and no record.
+fn read_cleaned(log: &LogDirectory<FsStorage>) -> Result<Offsets, DirectoryError> {
+    match log.read_checkpoint(Checkpoint::CleanerOffsets) {
+        Err(error @ DirectoryError::Malformed { .. }) => {
+            tracing::warn!(%error, "compaction starts over");
+            Ok(Offsets::new())
+        }
+        read => read,
+    }
+}
+
 fn read_left(log: &LogDirectory<FsStorage>, clean: bool) -> Result<Left, DirectoryError> {
     let mut left = Left {
         clean,
         recovery_points: log.read_checkpoint(Checkpoint::RecoveryPoints)?,
         log_starts: log.read_checkpoint(Checkpoint::LogStarts)?,
+        cleaned: read_cleaned(log)?,
         ..Left::default()
     };
     for dir in log.partitions()? {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::dispatch::{ListenerKind, RequestContext};
 use crate::driver::alter_partition::Recovering;
+use crate::driver::cleaner::Cleaner;
 use crate::driver::lifecycle::Phase;
 use crate::driver::producer_ids::ProducerIds;
 use crate::driver::{ControllerHandle, GroupHandle, QuorumHandle};
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) fatal: watch::Sender<Option<String>>,
     /// Log directories and what happens in them.
     pub(crate) replicas: Replicas,
+    /// Compacts logs.
+    pub(crate) cleaner: Cleaner,
     /// Memory for short reads of fetches.
     pub(crate) read_buffers: Arc<ReadBuffers>,
     /// Fetch sessions.

@@ -134,7 +134,7 @@ pub fn open_directories(
     if !paths.contains(&&config.dirs.metadata_log_dir) {
         paths.push(&config.dirs.metadata_log_dir);
     }
-    let storage = Arc::new(FsStorage);
+    let storage = Arc::new(FsStorage::default());
     paths
         .into_iter()
         .map(|path| Ok(LogDirectory::open(storage.clone(), Path::new(path))?))
@@ -155,7 +155,7 @@ pub(crate) fn find_directories(config: &BrokerConfig) -> Result<FoundDirectories
     if !paths.contains(&&config.dirs.metadata_log_dir) {
         paths.push(&config.dirs.metadata_log_dir);
     }
-    let storage = Arc::new(FsStorage);
+    let storage = Arc::new(FsStorage::default());
     let mut found = FoundDirectories { usable: Vec::new(), failed: Vec::new() };
     for path in paths {
         match LogDirectory::open(storage.clone(), Path::new(path)) {
@@ -244,7 +244,7 @@ fn write_first_voters(
         ControlState { kraft_version: KRaftVersion::Dynamic, voters: Some(voters), in_log: false };
     let directory = path.join(format!("{METADATA_TOPIC}-0"));
     let disk = |source| StorageError::Disk { path: directory.clone(), source };
-    FsStorage.create_dir(&directory).map_err(disk)?;
+    FsStorage::default().create_dir(&directory).map_err(disk)?;
     let file = directory.join(SnapshotId::BOOTSTRAP.file_name());
     replace(&file, &checkpoint(&[], &control, now, &file)?)
 }
@@ -287,7 +287,7 @@ fn checkpoint(
 }
 
 fn replace(path: &Path, bytes: &Bytes) -> Result<(), StorageError> {
-    FsStorage
+    FsStorage::default()
         .replace_small(path, bytes)
         .map_err(|source| StorageError::Disk { path: path.to_owned(), source })
 }
@@ -296,7 +296,9 @@ fn replace(path: &Path, bytes: &Bytes) -> Result<(), StorageError> {
 pub(crate) fn read_bootstrap(directory: &Path) -> Result<Option<Bootstrap>, StorageError> {
     let path = directory.join(BOOTSTRAP_FILE);
     let disk = |source| StorageError::Disk { path: path.clone(), source };
-    let Some(bytes) = FsStorage.read_small(&path).map_err(disk)? else { return Ok(None) };
+    let Some(bytes) = FsStorage::default().read_small(&path).map_err(disk)? else {
+        return Ok(None);
+    };
     let unusable = |reason: String| StorageError::Record { path: path.clone(), reason };
     let damaged = |source| StorageError::Checkpoint { path: path.clone(), source };
     let snapshot = Snapshot::read(SnapshotId::BOOTSTRAP, Bytes::from(bytes)).map_err(damaged)?;
@@ -385,7 +387,7 @@ pub fn parse_voters(text: &str, config: &BrokerConfig) -> Result<VoterSet, Strin
 
 /// Looks at every log directory; a running node's cannot be opened, and says so.
 pub fn look(config: &BrokerConfig) -> Vec<(String, Result<Option<MetaProperties>, String>)> {
-    let storage = Arc::new(FsStorage);
+    let storage = Arc::new(FsStorage::default());
     config
         .dirs
         .log_dirs

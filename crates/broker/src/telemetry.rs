@@ -20,6 +20,7 @@ use crate::partition::{Appended, ReadOutcome};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 
+mod cleaner;
 mod gauges;
 mod groups;
 mod process;

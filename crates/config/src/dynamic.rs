@@ -142,7 +142,27 @@ impl Layers {
                 )));
             }
         }
-        Ok(())
+        self.cleaner_threads(new)
+    }
+
+    /// The same for the cleaner, in Kafka's words for it.
+    fn cleaner_threads(&self, new: &Self) -> Result<(), ConfigError> {
+        let name = "log.cleaner.threads";
+        let (Some(before), Some(after)) = (self.number(name), new.number(name)) else {
+            return Ok(());
+        };
+        let problem = if before == after {
+            return Ok(());
+        } else if after < 1 {
+            "should be at least 1".to_owned()
+        } else if after < before / 2 {
+            format!("cannot be reduced to less than half the current value {before}")
+        } else if before * 2 < after {
+            format!("cannot be increased to more than double the current value {before}")
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::rule(format!("Log cleaner threads {problem}")))
     }
 
     fn number(&self, name: &str) -> Option<i64> {
@@ -321,6 +341,9 @@ mod tests {
         );
         assert!(check(Broker, "ssl.keystore.location=/a").contains("per-listener"));
         assert!(check(Broker, "listener.name.x.ssl.keystore.location=/a").contains("protection"));
+        assert_eq!(check(Broker, "log.cleaner.threads=2"), "fine");
+        assert!(check(Broker, "log.cleaner.threads=0").contains("should be at least 1"));
+        assert!(check(Broker, "log.cleaner.threads=3").contains("double the current value 1"));
         assert!(check(Broker, "num.io.threads=17").contains("double the current value 8"));
         assert!(check(Broker, "num.io.threads=3").contains("at least half the current value 8"));
         assert!(check(Broker, "cordoned.log.dirs=/b").contains("must be present in log.dirs"));

@@ -37,10 +37,11 @@ mod value;
 
 pub use address::{HostPort, Listener, SecurityProtocol, Voter, host_port};
 pub use broker::{
-    Bounded, BrokerConfig, CleanupPolicy, Compression, ConsumerGroups, ControllerConfig, DirConfig,
-    Durability, FetchConfig, GroupConfig, InternalTopic, LifecycleConfig, Listeners, LogConfig,
-    NetworkConfig, OffsetsTopic, ProduceValidation, QuorumConfig, ReplicationConfig, Roles,
-    TimestampType, TopicConfig, TopicPolicy, effective_topic_texts,
+    Bounded, BrokerConfig, CleanerConfig, CleanupPolicy, Compression, ConsumerGroups,
+    ControllerConfig, DirConfig, Durability, FetchConfig, GroupConfig, InternalTopic,
+    LifecycleConfig, Listeners, LogConfig, NetworkConfig, OffsetsTopic, ProduceValidation,
+    QuorumConfig, ReplicationConfig, Roles, TimestampType, TopicConfig, TopicPolicy,
+    effective_topic_texts,
 };
 pub use describe::{Described, Provided, Source, describe_client_metrics};
 pub use dynamic::{Layers, Target, is_list};

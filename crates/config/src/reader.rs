@@ -90,6 +90,13 @@ impl<'a> Reader<'a> {
         Duration::from_secs(self.bytes(name))
     }
 
+    pub(crate) fn double(&self, name: &str) -> f64 {
+        match self.value(name) {
+            Value::Double(number) => number,
+            _ => 0.0,
+        }
+    }
+
     pub(crate) fn flag(&self, name: &str) -> bool {
         matches!(self.value(name), Value::Bool(true))
     }

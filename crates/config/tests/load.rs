@@ -175,7 +175,7 @@ fn kafkas_own_file_is_accepted() {
     let got = check(STOCK);
     assert!(got.starts_with("listen PLAINTEXT://:9092\nlisten CONTROLLER://:9093\n"), "{got}");
     assert!(got.contains("note f:9: num.network.threads has no effect: each connection is a task"));
-    assert_eq!(got.matches("has no effect").count(), 7, "{got}");
+    assert_eq!(got.matches("has no effect").count(), 6, "{got}");
     assert!(!got.contains("unknown"), "{got}");
 }
 

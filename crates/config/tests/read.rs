@@ -11,16 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Read by nobody until there is what they belong to; their keys say so.
-const LATER: [&str; 11] = [
+const LATER: [&str; 7] = [
     "auto_join",
-    "cleanable_ratio_min",
-    "compaction_lag_max",
-    "compaction_lag_min",
     "fetch_bytes_min",
     "fetch_response_bytes_max",
     "fetch_wait_max",
     "share_log",
-    "tombstone_retention",
     "transaction_log",
     // The controller asks for the key itself, topic by topic.
     "unclean_leader_election",

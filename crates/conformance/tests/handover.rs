@@ -11,9 +11,10 @@ use std::time::Duration;
 fn hand_over(owners: &[Kind]) -> Result<()> {
     let mut node = Node::prepare(NodeOptions::default())?;
     node.format(owners[0])?;
-    let mut records = 0;
+    let (mut records, mut committed) = (0, Vec::new());
     for (turn, owner) in owners.iter().enumerate() {
-        let taken = take_turn(&mut node, *owner, turn, records);
+        let taken = take_turn(&mut node, *owner, turn, records)
+            .and_then(|mut driver| transactions(&mut driver, *owner, turn, &mut committed));
         taken.with_context(|| format!("turn {turn}, {owner:?}\n{}", node.tail()))?;
         records += RECORDS;
         node.stop()?;
@@ -24,7 +25,7 @@ fn hand_over(owners: &[Kind]) -> Result<()> {
 /// Records that a turn adds to the common topic.
 const RECORDS: usize = 500;
 
-fn take_turn(node: &mut Node, owner: Kind, turn: usize, records: usize) -> Result<()> {
+fn take_turn(node: &mut Node, owner: Kind, turn: usize, records: usize) -> Result<Driver> {
     node.start_as(owner)?;
     // A client of its own, so that nothing is remembered from the turn before.
     let mut driver = Driver::start(node.bootstrap())?;
@@ -32,7 +33,59 @@ fn take_turn(node: &mut Node, owner: Kind, turn: usize, records: usize) -> Resul
         everything_is_there(&mut driver, turn, records)?;
     }
     write_more(&mut driver, turn)?;
-    everything_is_there(&mut driver, turn + 1, records + RECORDS)
+    everything_is_there(&mut driver, turn + 1, records + RECORDS)?;
+    Ok(driver)
+}
+
+/// Kafka writes transactions, and leaves one open; whoever comes next sees those that are committed.
+fn transactions(
+    driver: &mut Driver,
+    owner: Kind,
+    turn: usize,
+    committed: &mut Vec<String>,
+) -> Result<()> {
+    let first = committed.is_empty();
+    if owner == Kind::Kafka {
+        if first {
+            let create =
+                json!({"do": "createTopics", "topic": "exactly", "partitions": 1, "factor": 1});
+            driver.call(&create)?;
+        }
+        let all: Vec<Vec<String>> = ["commit", "abort", "commit", "abort", "leave open"]
+            .iter()
+            .enumerate()
+            .map(|(at, end)| {
+                let values = (0..3).map(|n| format!("turn {turn} transaction {at} record {n}"));
+                std::iter::once((*end).to_owned()).chain(values).collect()
+            })
+            .collect();
+        let config = json!({"transactional.id": "handed-over"});
+        let transact =
+            json!({"do": "transact", "topic": "exactly", "transactions": all, "config": config});
+        driver.call(&transact)?;
+        let kept = all.iter().filter(|one| one[0] == "commit");
+        committed.extend(kept.flat_map(|one| one[1..].to_vec()));
+    } else if first {
+        return Ok(());
+    }
+    let isolated = json!({"isolation.level": "read_committed"});
+    let count = committed.len();
+    let seen = driver
+        .call(&json!({"do": "consume", "topic": "exactly", "count": count, "config": isolated}))?;
+    let seen: Vec<&str> =
+        seen.as_array().into_iter().flatten().filter_map(|one| one["value"].as_str()).collect();
+    assert_eq!(seen, *committed, "read_committed in turn {turn}");
+    let everything =
+        driver.call(&json!({"do": "consume", "topic": "exactly", "count": 15, "brief": true}))?;
+    assert!(everything["count"].as_u64() >= Some(15), "{everything}");
+    let mut latest = |config: Value| {
+        driver.call(&json!({"do": "listOffsets", "topic": "exactly", "partition": 0, "spec": "latest", "isolation": config}))
+    };
+    let (stable, end) = (latest(json!("read_committed"))?, latest(json!("read_uncommitted"))?);
+    let open =
+        end["offset"].as_u64().zip(stable["offset"].as_u64()).map(|(end, stable)| end - stable);
+    assert_eq!(open, Some(3), "the open transaction: {stable} of {end}");
+    Ok(())
 }
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];

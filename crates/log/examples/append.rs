@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = builder.build()?;
     let rounds = TOTAL_BYTES / batch.len();
 
-    let storage = Arc::new(FsStorage);
+    let storage = Arc::new(FsStorage::default());
     let config = Arc::new(LogConfig { segment_bytes: 64 << 20, ..LogConfig::default() });
     let now = WallTime::from_millis(1);
     let partition = TopicPartition::parse("example-0").ok_or("a partition")?;

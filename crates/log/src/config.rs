@@ -18,7 +18,7 @@ pub enum Validation {
 }
 
 /// Settings of one partition's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: largest size of one segment file; at most `i32::MAX`.
     pub segment_bytes: u64,
@@ -38,6 +38,15 @@ pub struct LogConfig {
     pub delete: bool,
     /// Whether `cleanup.policy` has `compact`; then every record needs a key.
     pub compact: bool,
+    /// `min.cleanable.dirty.ratio`: a log is compacted when a larger part of it is dirty.
+    pub cleanable_ratio_min: f64,
+    /// `min.compaction.lag.ms`: how long a record stays uncompacted at least.
+    pub compaction_lag_min: Duration,
+    /// `max.compaction.lag.ms`: when a log is compacted however little of it is dirty; `None` for
+    /// never.
+    pub compaction_lag_max: Option<Duration>,
+    /// `delete.retention.ms`: how long tombstones and markers stay once they are compacted.
+    pub delete_retention: Duration,
     /// `max.message.bytes`: largest batch, as it comes in.
     pub max_message_bytes: u32,
     /// `message.timestamp.type`.
@@ -69,6 +78,10 @@ impl Default for LogConfig {
             retention_bytes: None,
             delete: true,
             compact: false,
+            cleanable_ratio_min: 0.5,
+            compaction_lag_min: Duration::ZERO,
+            compaction_lag_max: None,
+            delete_retention: Duration::from_secs(24 * 3600),
             max_message_bytes: 1_048_588,
             timestamp_type: rules.timestamp_type,
             timestamp_before_max: rules.timestamp_before_max,

@@ -102,7 +102,7 @@ impl<S: Storage> LogDirectory<S> {
     /// # Errors
     /// Another process holds the lock, `meta.properties` is malformed, or the disk failed.
     pub fn open(storage: Arc<S>, path: &Path) -> Result<Self, DirectoryError> {
-        storage.create_dir(path).map_err(|e| disk(path, e))?;
+        create_durably(&*storage, path).map_err(|e| disk(path, e))?;
         let lock = storage.lock(&path.join(LOCK_FILE)).map_err(|e| disk(path, e))?;
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let mut directory = Self { storage, path: path.to_path_buf(), meta: None, _lock: lock };
@@ -270,6 +270,26 @@ fn kind_of(name: &str) -> Option<PartitionDirKind> {
         return TopicPartition::parse(partition).map(PartitionDirKind::Future);
     }
     TopicPartition::parse(name).map(PartitionDirKind::Live)
+}
+
+/// Creates a directory if there is none, with its name: whatever is made durable in it must not be
+/// lost with that.
+fn create_durably<S: Storage>(storage: &S, path: &Path) -> io::Result<()> {
+    match storage.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map(drop),
+    }
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => {
+            create_durably(storage, parent)?;
+            storage.create_dir(path)?;
+            storage.sync_dir(parent)
+        }
+        None => {
+            storage.create_dir(path)?;
+            storage.sync_dir(Path::new("."))
+        }
+    }
 }
 
 fn disk(path: &Path, source: io::Error) -> DirectoryError {

@@ -81,6 +81,15 @@ pub enum AppendError {
         #[source]
         source: io::Error,
     },
+    /// The log does not end where the clean stop said that it does: somebody changed its files. The log
+    /// refuses every later append.
+    #[error("the last batch ends at offset {found}, the clean stop said {end}")]
+    WrongEnd {
+        /// Offset that the next record would have had.
+        end: Offset,
+        /// Offset after the last batch.
+        found: Offset,
+    },
     /// An earlier failure left the tail unknown; reopen the log to recover it.
     #[error("log failed earlier")]
     Failed,
@@ -165,12 +174,6 @@ pub enum OpenError {
         /// What is wrong there.
         #[source]
         source: BatchError,
-    },
-    /// A compaction by another broker was interrupted; only it knows how to finish.
-    #[error("{} is left over from an unfinished compaction", path.display())]
-    UnfinishedSwap {
-        /// The file.
-        path: PathBuf,
     },
 }
 

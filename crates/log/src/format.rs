@@ -7,6 +7,9 @@
 pub const OFFSET_ENTRY_LEN: usize = 8;
 /// One entry of a time index: timestamp `int64`, relative offset `int32`.
 pub const TIME_ENTRY_LEN: usize = 12;
+/// One entry of an index of aborted transactions: version `int16`, then producer id, first offset,
+/// last offset and last stable offset, `int64` each.
+pub const TXN_ENTRY_LEN: usize = 2 + 4 * 8;
 
 /// Version of a producer snapshot, `int16`.
 pub const SNAPSHOT_VERSION: i16 = 1;
@@ -32,6 +35,12 @@ pub const SNAPSHOT_SUFFIX: &str = ".snapshot";
 pub const DELETED_SUFFIX: &str = ".deleted";
 /// Result of a compaction that was not finished.
 pub const CLEANED_SUFFIX: &str = ".cleaned";
+/// An offset index of such a result.
+pub const INDEX_CLEANED_SUFFIX: &str = ".index.cleaned";
+/// A time index of such a result.
+pub const TIME_INDEX_CLEANED_SUFFIX: &str = ".timeindex.cleaned";
+/// An index of aborted transactions of such a result.
+pub const TXN_INDEX_CLEANED_SUFFIX: &str = ".txnindex.cleaned";
 /// Result of a compaction that was finished but not yet put in place.
 pub const SWAP_SUFFIX: &str = ".swap";
 /// Bytes that recovery cut off; Ottla's own, which Kafka ignores.
@@ -82,6 +91,7 @@ pub fn offset_in_name(name: &str, suffix: &str) -> Option<ottla_types::Offset> {
 const _: () = {
     assert!(OFFSET_ENTRY_LEN == 2 * size_of::<i32>(), "Kafka's OffsetIndex.ENTRY_SIZE");
     assert!(TIME_ENTRY_LEN == size_of::<i64>() + size_of::<i32>(), "Kafka's TimeIndex.ENTRY_SIZE");
+    assert!(TXN_ENTRY_LEN == 34, "Kafka's AbortedTxn.TOTAL_SIZE");
     assert!(SNAPSHOT_CRC_AT == 2, "Kafka's ProducerStateManager.CRC_OFFSET");
     assert!(SNAPSHOT_ENTRIES_AT == 6, "Kafka's ProducerStateManager.PRODUCER_ENTRIES_OFFSET");
     assert!(SNAPSHOT_ENTRY_LEN == 46, "sum of the entry's fields");

@@ -7,16 +7,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 use ottla_types::{Offset, Timestamp};
 
-use crate::format::{OFFSET_ENTRY_LEN, TIME_ENTRY_LEN};
-use crate::storage::{Storage, StorageFile, read_full};
+use crate::format::{OFFSET_ENTRY_LEN, TIME_ENTRY_LEN, TXN_ENTRY_LEN};
+use crate::storage::{IndexFile, Storage, StorageFile};
 
 /// An entry of a sparse index.
 pub(crate) trait Entry: Copy + std::fmt::Debug {
     /// Bytes on disk.
     const LEN: usize;
+    /// Whether a segment without the file is rebuilt when Kafka opens it.
+    const NEEDED: bool = true;
 
     fn decode(base: Offset, bytes: &[u8]) -> Option<Self>;
     fn encode(&self, base: Offset, out: &mut Vec<u8>);
@@ -78,6 +81,9 @@ impl Entry for TimeEntry {
     }
 }
 
+/// Bytes of the longest entry.
+const ENTRY_LEN_MAX: usize = TXN_ENTRY_LEN;
+
 // A segment is rolled before an offset in it is further from its base than `i32::MAX`.
 fn relative(base: Offset, offset: Offset) -> i32 {
     i32::try_from(offset.since(base)).unwrap_or(i32::MAX)
@@ -93,22 +99,49 @@ pub(crate) struct SparseIndex<E> {
 
 #[derive(Debug)]
 enum State<E> {
-    /// Only its number of entries is known.
-    Disk { count: u64 },
-    /// All entries, of which the file holds the first `persisted`; `None` if there is no such file.
-    Memory { entries: Vec<E>, persisted: Option<usize> },
+    /// Only its number of entries is known; the file is there for as long as the storage keeps it.
+    Disk { count: u64, opened: Weak<IndexFile> },
+    /// All entries, and how much of them the file holds.
+    Memory { entries: Vec<E>, file: File },
+}
+
+impl<E> State<E> {
+    fn on_disk(count: u64) -> Self {
+        Self::Disk { count, opened: Weak::new() }
+    }
+}
+
+/// What an index file holds of the entries in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    /// There is no file.
+    Missing,
+    /// Exactly the first so many.
+    First(usize),
+    /// Something else.
+    Stale,
 }
 
 impl<E: Entry> SparseIndex<E> {
     /// An index with no entries and no file.
     pub(crate) fn empty(base: Offset, suffix: &'static str) -> Self {
-        let state = State::Memory { entries: Vec::new(), persisted: None };
+        let state = State::Memory { entries: Vec::new(), file: File::Missing };
         Self { base, suffix, state }
+    }
+
+    /// Forgets every entry; a file that has some is emptied when the index is written.
+    pub(crate) fn reset(&mut self) {
+        let file = match self.state {
+            State::Disk { count: 0, .. } if !E::NEEDED => File::Missing,
+            State::Memory { file: File::Missing, .. } => File::Missing,
+            State::Disk { .. } | State::Memory { .. } => File::Stale,
+        };
+        self.state = State::Memory { entries: Vec::new(), file };
     }
 
     /// The index in a file of `len` bytes, which is not read now.
     pub(crate) fn on_disk(base: Offset, suffix: &'static str, len: u64) -> Self {
-        Self { base, suffix, state: State::Disk { count: len / E::LEN as u64 } }
+        Self { base, suffix, state: State::on_disk(len / E::LEN as u64) }
     }
 
     pub(crate) fn path(&self, dir: &Path) -> PathBuf {
@@ -118,20 +151,33 @@ impl<E: Entry> SparseIndex<E> {
     /// Number of entries.
     pub(crate) fn len(&self) -> u64 {
         match &self.state {
-            State::Disk { count } => *count,
+            State::Disk { count, .. } => *count,
             State::Memory { entries, .. } => entries.len() as u64,
         }
     }
 
+    /// Bytes of all entries.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.len() * E::LEN as u64
+    }
+
     /// Whether entries are in memory that the file lacks.
     pub(crate) fn is_dirty(&self) -> bool {
-        matches!(&self.state, State::Memory { entries, persisted }
-            if persisted.unwrap_or(0) < entries.len())
+        match &self.state {
+            State::Disk { .. } => false,
+            State::Memory { entries, file: File::First(known) } => *known < entries.len(),
+            State::Memory { entries, file: File::Missing } => !entries.is_empty(),
+            State::Memory { file: File::Stale, .. } => true,
+        }
     }
 
     /// Reads all entries into memory, so that more can be added.
     pub(crate) fn load<S: Storage>(&mut self, storage: &S, dir: &Path) -> io::Result<()> {
-        if let State::Disk { .. } = self.state {
+        if let State::Disk { count, .. } = self.state {
+            if count == 0 && !E::NEEDED {
+                self.reset();
+                return Ok(());
+            }
             let bytes = storage.read_small(&self.path(dir))?.unwrap_or_default();
             let mut entries: Vec<E> = Vec::with_capacity(bytes.len() / E::LEN);
             for entry in bytes.chunks_exact(E::LEN).map_while(|raw| E::decode(self.base, raw)) {
@@ -141,8 +187,8 @@ impl<E: Entry> SparseIndex<E> {
                 }
                 entries.push(entry);
             }
-            let persisted = Some(entries.len());
-            self.state = State::Memory { entries, persisted };
+            let file = File::First(entries.len());
+            self.state = State::Memory { entries, file };
         }
         Ok(())
     }
@@ -159,50 +205,45 @@ impl<E: Entry> SparseIndex<E> {
 
     /// Forgets every entry from the first for which `keep` is false on.
     pub(crate) fn truncate_where(&mut self, keep: impl Fn(&E) -> bool) {
-        let State::Memory { entries, persisted } = &mut self.state else {
+        let State::Memory { entries, file } = &mut self.state else {
             unreachable!("an index is loaded before it shrinks");
         };
-        entries.truncate(entries.partition_point(keep));
+        let kept = entries.partition_point(keep);
         // The file is written anew: its length must shrink too.
-        *persisted = None;
+        if kept < entries.len() && *file != File::Missing {
+            *file = File::Stale;
+        }
+        entries.truncate(kept);
+    }
+
+    /// All entries; the index must have been loaded.
+    pub(crate) fn entries(&self) -> &[E] {
+        let State::Memory { entries, .. } = &self.state else {
+            unreachable!("an index is loaded before it is listed");
+        };
+        entries
     }
 
     /// The last entry for which `holds` is true; it must be true for all entries before that.
     pub(crate) fn last_where<S: Storage>(
-        &self,
+        &mut self,
         storage: &S,
         dir: &Path,
         holds: impl Fn(&E) -> bool,
     ) -> io::Result<Option<E>> {
-        match &self.state {
-            State::Memory { entries, .. } => {
-                let end = entries.partition_point(holds);
-                Ok(end.checked_sub(1).and_then(|at| entries.get(at).copied()))
-            }
-            State::Disk { count } => self.search_file(storage, dir, *count, holds),
+        if let State::Memory { entries, .. } = &self.state {
+            let end = entries.partition_point(holds);
+            return Ok(end.checked_sub(1).and_then(|at| entries.get(at).copied()));
         }
-    }
-
-    fn search_file<S: Storage>(
-        &self,
-        storage: &S,
-        dir: &Path,
-        count: u64,
-        holds: impl Fn(&E) -> bool,
-    ) -> io::Result<Option<E>> {
+        let count = self.len();
         if count == 0 {
             return Ok(None);
         }
-        let file = storage.open(&self.path(dir))?;
-        let read = |at: u64| -> io::Result<Option<E>> {
-            let mut raw = vec![0; E::LEN];
-            let got = read_full(&file, &mut raw, at * E::LEN as u64)?;
-            Ok(if got == E::LEN { E::decode(self.base, &raw) } else { None })
-        };
+        let file = self.opened(storage, dir)?;
         let (mut low, mut high, mut best) = (0, count, None);
         while low < high {
             let middle = low + (high - low) / 2;
-            match read(middle)?.filter(&holds) {
+            match self.entry_in(&file, middle).filter(&holds) {
                 Some(entry) => (low, best) = (middle + 1, Some(entry)),
                 None => high = middle,
             }
@@ -210,38 +251,54 @@ impl<E: Entry> SparseIndex<E> {
         Ok(best)
     }
 
-    /// The last entry.
-    pub(crate) fn last<S: Storage>(&self, storage: &S, dir: &Path) -> io::Result<Option<E>> {
-        match &self.state {
-            State::Memory { entries, .. } => Ok(entries.last().copied()),
-            State::Disk { .. } => self.last_where(storage, dir, |_| true),
+    fn opened<S: Storage>(&mut self, storage: &S, dir: &Path) -> io::Result<Arc<IndexFile>> {
+        let State::Disk { opened, count } = &self.state else {
+            unreachable!("an index in memory needs no file");
+        };
+        if let Some(file) = opened.upgrade() {
+            return Ok(file);
         }
+        let count = *count;
+        let file = storage.open_index(&self.path(dir))?;
+        self.state = State::Disk { count, opened: Arc::downgrade(&file) };
+        Ok(file)
     }
 
-    /// Writes what the file lacks. The file is created even if there are no entries, because a
-    /// segment without one is rebuilt when Kafka opens it.
+    fn entry_in(&self, file: &IndexFile, at: u64) -> Option<E> {
+        let mut raw = [0; ENTRY_LEN_MAX];
+        let raw = raw.get_mut(..E::LEN)?;
+        let place = usize::try_from(at).ok()?.checked_mul(E::LEN)?;
+        file.copy_to(place, raw).then(|| E::decode(self.base, raw)).flatten()
+    }
+
+    /// The last entry.
+    pub(crate) fn last<S: Storage>(&mut self, storage: &S, dir: &Path) -> io::Result<Option<E>> {
+        self.last_where(storage, dir, |_| true)
+    }
+
+    /// Writes what the file lacks. One that is needed is created even if there are no entries.
     pub(crate) fn persist<S: Storage>(&mut self, storage: &S, dir: &Path) -> io::Result<()> {
         let path = self.path(dir);
-        let State::Memory { entries, persisted } = &mut self.state else { return Ok(()) };
-        let file = match *persisted {
-            Some(known) if known == entries.len() => return Ok(()),
-            None | Some(0) => storage.create(&path)?,
-            Some(_) => storage.open(&path)?,
+        let State::Memory { entries, file: known } = &mut self.state else { return Ok(()) };
+        let (file, from) = match *known {
+            File::First(known) if known == entries.len() => return Ok(()),
+            File::Missing if entries.is_empty() && !E::NEEDED => return Ok(()),
+            File::First(known) if 0 < known => (storage.open(&path)?, known),
+            File::Missing | File::First(_) | File::Stale => (storage.create(&path)?, 0),
         };
-        let known = persisted.unwrap_or(0);
         let mut bytes = Vec::new();
-        for entry in entries.iter().skip(known) {
+        for entry in entries.iter().skip(from) {
             entry.encode(self.base, &mut bytes);
         }
-        file.write_at(&[&bytes], (known * E::LEN) as u64)?;
-        *persisted = Some(entries.len());
+        file.write_at(&[&bytes], (from * E::LEN) as u64)?;
+        *known = File::First(entries.len());
         Ok(())
     }
 
     /// Writes what the file lacks and drops the entries from memory.
     pub(crate) fn unload<S: Storage>(&mut self, storage: &S, dir: &Path) -> io::Result<()> {
         self.persist(storage, dir)?;
-        self.state = State::Disk { count: self.len() };
+        self.state = State::on_disk(self.len());
         Ok(())
     }
 }

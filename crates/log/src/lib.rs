@@ -4,7 +4,8 @@
 //! [`UnrecoveredLog`] until its tail has been checked, then a [`PartitionLog`]; a new one is made
 //! by [`PartitionLog::create`]. A leader's append is prepared without the partition's lock
 //! ([`LogConfig::prepare`]) and then takes one write. Durability is asked for, by
-//! [`PartitionLog::prepare_flush`], and paid for outside of the lock.
+//! [`PartitionLog::prepare_flush`], and paid for outside of the lock; so is compaction, by
+//! [`PartitionLog::prepare_compaction`].
 //!
 //! What this crate is not: it has no threads, no timers and no clock, it knows no network and no
 //! replicas (the high watermark is passed in), and it touches the disk only through [`Storage`].
@@ -20,6 +21,7 @@ pub mod generated;
 pub mod storage;
 
 mod checkpoint;
+mod compact;
 mod config;
 mod directory;
 mod epochs;
@@ -30,10 +32,15 @@ mod prepare;
 mod producer;
 mod recovery;
 mod segment;
+mod txn_index;
 mod walk;
 mod window;
 
 pub use checkpoint::{CleanShutdown, MetaProperties, Offsets};
+pub use compact::{
+    Cleanable, CleanedSegments, CompactionError, CompactionJob, CompactionStats, MapSettings,
+    OffsetMap, Pace,
+};
 pub use config::{LogConfig, Validation};
 pub use directory::{Checkpoint, DirectoryError, LogDirectory, PartitionDir, PartitionDirKind};
 pub use epochs::EpochEnd;
@@ -44,8 +51,9 @@ pub use partition::{
 };
 pub use prepare::{AppendOrigin, PreparedAppend};
 pub use producer::ProducerView;
-pub use recovery::{OpenInfo, RecoveryReport, UnrecoveredLog};
-pub use storage::{FsStorage, Storage, StorageFile};
+pub use recovery::{OpenInfo, RecoveryReport, SegmentCheck, UnrecoveredLog};
+pub use storage::{FsStorage, IndexFile, Storage, StorageFile};
+pub use txn_index::AbortedTransaction;
 pub use window::{ReadBuffer, ReadBuffers};
 
 /// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.

@@ -9,13 +9,16 @@
 //! `.quarantine` file. Any other damage means that records which were on disk are gone: the log is
 //! not opened and nothing is changed, unless [`OpenInfo::accept_damage`] says so.
 
+mod check;
 mod files;
+mod producers;
+mod swap;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_record::{BatchError, BatchHeader, DecompressLimits};
+use ottla_record::BatchError;
 use ottla_types::{Offset, TopicId, TopicPartition, WallTime};
 
 use crate::checkpoint::{parse_topic_id, render_topic_id};
@@ -25,15 +28,17 @@ use crate::error::{CorruptDetail, OpenError, ReadError};
 use crate::format::{
     EPOCHS_FILE, LOG_SUFFIX, PARTITION_METADATA_FILE, QUARANTINE_SUFFIX, SNAPSHOT_SUFFIX, file_name,
 };
-use crate::partition::{PartitionLog, Parts, marker_epoch};
-use crate::producer::{Producers, decode};
+use crate::partition::{PartitionLog, Parts};
 use crate::segment::{Home, Segment};
 use crate::storage::{Storage, StorageFile};
-use crate::walk::{CheckedWalk, HeaderWalk, find_batch_after, read_batch};
+use crate::walk::{HeaderWalk, find_batch_after};
 use crate::window::Window;
 
+use check::Checked;
+pub use check::SegmentCheck;
 pub(crate) use files::remove_segment;
 use files::{Found, sort_files};
+pub(crate) use producers::{Replay, rebuild_producers};
 
 /// What is known about a log from outside its directory.
 #[derive(Clone, Debug)]
@@ -114,6 +119,18 @@ impl<S: Storage> UnrecoveredLog<S> {
     /// # Errors
     /// Records are damaged that must not be cut off, or the disk failed.
     pub fn recover(self) -> Result<(PartitionLog<S>, RecoveryReport), OpenError> {
+        self.recover_with(|checks| checks.iter_mut().for_each(SegmentCheck::run))
+    }
+
+    /// As [`UnrecoveredLog::recover`]; `run` is given the segments that must be read, a few at a time and
+    /// in order, and may check them on several threads.
+    ///
+    /// # Errors
+    /// As [`UnrecoveredLog::recover`].
+    pub fn recover_with(
+        self,
+        run: impl FnMut(&mut [SegmentCheck<S>]),
+    ) -> Result<(PartitionLog<S>, RecoveryReport), OpenError> {
         let Self { home, info, topic_id } = self;
         let fail = |source| disk(&home.dir, source);
         if let (None, Some(id)) = (topic_id, info.topic_id) {
@@ -124,11 +141,14 @@ impl<S: Storage> UnrecoveredLog<S> {
         let topic_id = topic_id.or(info.topic_id);
         let found = sort_files(&home)?;
         let mut work = Recovery::new(home, info, found)?;
-        work.check_segments()?;
+        work.check_segments(run)?;
         let parts = work.finish(topic_id)?;
         Ok((PartitionLog::assemble(parts.0), parts.1))
     }
 }
+
+/// Segments whose new indexes are in memory at the same time.
+const CHECKED_AT_ONCE: usize = 16;
 
 struct Recovery<S: Storage> {
     home: Home<S>,
@@ -139,6 +159,8 @@ struct Recovery<S: Storage> {
     snapshots: Vec<Offset>,
     epochs: LeaderEpochs,
     epochs_known: bool,
+    // From this segment on, the indexes of aborted transactions are made anew.
+    untold: Option<Offset>,
     names_unsynced: bool,
     report: RecoveryReport,
 }
@@ -157,67 +179,103 @@ impl<S: Storage> Recovery<S> {
             unindexed: found.unindexed,
             snapshots: found.snapshots,
             epochs_known: epochs.is_some(),
+            untold: found.untold,
             epochs: epochs.unwrap_or_default(),
-            names_unsynced: found.removed > 0,
+            names_unsynced: found.removed > 0 || found.renamed,
             report,
         })
     }
 
     // Checks what may have been lost, and whatever lacks an index.
-    fn check_segments(&mut self) -> Result<(), OpenError> {
-        let after = self.segments.partition_point(|s| s.base() <= self.info.recovery_point);
+    fn check_segments(
+        &mut self,
+        mut run: impl FnMut(&mut [SegmentCheck<S>]),
+    ) -> Result<(), OpenError> {
+        // The segment that ends at the recovery point may have been closed since, and its indexes
+        // written but not synced.
+        let after = self.segments.partition_point(|s| s.base() < self.info.recovery_point);
         let unsafe_from =
             if self.info.clean { self.segments.len() } else { after.saturating_sub(1) };
         if unsafe_from < self.segments.len() {
             // The batches say better what the epochs are.
             let from = self.segments[unsafe_from].base();
             self.epochs.truncate_from_end(from);
+            let filled = self.segments.iter().skip(unsafe_from).find(|s| !s.is_empty());
+            self.untold = self.untold.into_iter().chain(filled.map(Segment::base)).min();
         }
         let mut index = 0;
         while index < self.segments.len() {
-            let base = self.segments[index].base();
-            let indexed = !self.unindexed.contains(&base);
-            // Nothing can be wrong with nothing; most partitions of a large node are so.
-            let nothing = index + 1 == self.segments.len() && self.segments[index].is_empty();
-            if (index >= unsafe_from && !nothing) || !indexed {
-                self.check_segment(index, index >= unsafe_from)?;
-            }
-            index += 1;
+            index = self.check_some(index, unsafe_from, &mut run)?;
         }
         Ok(())
     }
 
-    fn check_segment(&mut self, index: usize, unsynced: bool) -> Result<(), OpenError> {
-        let Self { home, segments, info, report, epochs, .. } = self;
+    // Checks the next segments of those that need it; returns where to go on.
+    fn check_some(
+        &mut self,
+        from: usize,
+        unsafe_from: usize,
+        run: &mut impl FnMut(&mut [SegmentCheck<S>]),
+    ) -> Result<usize, OpenError> {
+        let needs_check = |index: &usize| {
+            let segment = &self.segments[*index];
+            // Nothing can be wrong with nothing; most partitions of a large node are so.
+            let nothing = index + 1 == self.segments.len() && segment.is_empty();
+            (unsafe_from <= *index && !nothing) || self.unindexed.contains(&segment.base())
+        };
+        let Some(first) = (from..self.segments.len()).find(needs_check) else {
+            return Ok(self.segments.len());
+        };
+        let end =
+            (first..self.segments.len()).take(CHECKED_AT_ONCE).take_while(needs_check).count()
+                + first;
+        let interval = self.info.config.index_interval_bytes;
+        let mut checks: Vec<_> = self
+            .segments
+            .splice(first..end, [])
+            .map(|segment| SegmentCheck::new(&self.home, segment, interval))
+            .collect();
+        run(&mut checks);
+        let (segments, checked): (Vec<_>, Vec<_>) =
+            checks.into_iter().map(SegmentCheck::finish).unzip();
+        self.segments.splice(first..first, segments);
+        for (index, checked) in (first..).zip(checked) {
+            self.take_over(index, unsafe_from <= index, checked?)?;
+            // Damage was cut off, with all that followed.
+            if self.segments.len() < end {
+                return Ok(self.segments.len());
+            }
+        }
+        Ok(end)
+    }
+
+    fn take_over(
+        &mut self,
+        index: usize,
+        unsynced: bool,
+        checked: Checked,
+    ) -> Result<(), OpenError> {
+        let Self { home, segments, report, epochs, .. } = self;
         let segment = &mut segments[index];
         let path = home.dir.join(file_name(segment.base(), LOG_SUFFIX));
-        let fail = |source| disk(&path, source);
-        let len = segment.size();
-        let file = segment.file(home).map_err(fail)?;
-        let mut walk = CheckedWalk::new(&*file, segment.base(), len);
-        segment.reset();
-        let damage = loop {
-            match walk.next().map_err(fail)? {
-                None => break None,
-                Some(Ok(header)) => {
-                    let len = header.total_len() as u64;
-                    segment.note(&header, len, info.config.index_interval_bytes);
-                    if let Some(epoch) = header.leader_epoch {
-                        epochs.assign(epoch, header.base_offset);
-                    }
-                }
-                Some(Err(error)) => break Some(error),
-            }
-        };
-        report.checked_bytes += walk.position();
-        report.rebuilt_segments += 1;
-        let (position, next) = (walk.position(), walk.next_offset());
-        segment.set_unsynced(unsynced);
-        segment.seal(home).map_err(fail)?;
-        if let Some(error) = damage {
-            return self.damaged(index, position, next, error, len);
+        for (epoch, offset) in checked.epochs {
+            epochs.assign(epoch, offset);
         }
-        self.check_gap(index, next, unsynced)
+        report.checked_bytes += checked.position;
+        report.rebuilt_segments += 1;
+        // The indexes are trusted at the next clean start.
+        segment.set_unsynced(true);
+        self.names_unsynced = true;
+        segment.seal(home).map_err(|source| disk(&path, source))?;
+        if index + 1 < segments.len() {
+            // Many may follow.
+            let released = segments[index].release(home);
+            released.map_err(|source| disk(&path, source))?;
+        }
+        match checked.damage {
+            Some(error) => self.damaged(index, checked.position, checked.next, error, checked.len),
+            None => self.check_gap(index, checked.next, unsynced),
+        }
     }
 
     // Behind a whole segment the next one begins; only compaction leaves gaps.
@@ -249,14 +307,16 @@ impl<S: Storage> Recovery<S> {
         let fail_dir = self.home.dir.clone();
         let fail = |source| disk(&fail_dir, source);
         let base = self.segments[index].base();
-        for later in self.segments.split_off(index + 1) {
+        for later in self.segments.split_off(index + 1).iter().rev() {
             self.quarantine(later.base(), 0, later.size()).map_err(fail)?;
             remove_segment(&self.home, later.base()).map_err(fail)?;
         }
         self.quarantine(base, position, len).map_err(fail)?;
         let segment = &mut self.segments[index];
         let file = segment.file(&self.home).map_err(fail)?;
-        file.set_len(position).map_err(fail)?;
+        // Durable, so that no byte of it comes back behind what is appended from here on.
+        self.home.storage.sync_dir(&self.home.dir).map_err(fail)?;
+        file.set_len(position).and_then(|()| file.sync()).map_err(fail)?;
         segment.set_unsynced(true);
         self.names_unsynced = true;
         Ok(())
@@ -322,7 +382,12 @@ impl<S: Storage> Recovery<S> {
         let fail = |error| read_failed(&dir, error);
         let first = self.segments.first().map(Segment::base);
         let log_start = first.map_or(self.info.log_start, |first| first.max(self.info.log_start));
-        let mut end = self.end().map_err(fail)?;
+        let stopped_at = self.stopped_at();
+        let mut end = match stopped_at {
+            Some(end) => end,
+            None => self.end().map_err(fail)?,
+        };
+        self.check_nothing_is_missing(end)?;
         if self.segments.is_empty() || end < log_start {
             // Nothing that may still be read is left (Kafka starts over there as well).
             for gone in std::mem::take(&mut self.segments) {
@@ -338,14 +403,14 @@ impl<S: Storage> Recovery<S> {
         self.epochs.truncate_from_end(end);
         self.epochs.truncate_from_start(log_start);
         let Self { home, info, mut segments, mut snapshots, epochs, report, .. } = self;
-        let limits = info.config.decompress_limits;
         for stray in snapshots.iter().filter(|&&at| at > end) {
             let path = home.dir.join(file_name(*stray, SNAPSHOT_SUFFIX));
             home.storage.remove_file(&path).map_err(|e| disk(&path, e))?;
         }
         snapshots.retain(|&at| at <= end);
+        let replay = Replay { untold: self.untold, end, limits: &info.config.decompress_limits };
         let producers =
-            rebuild_producers(&home, &mut segments, &mut snapshots, end, &limits).map_err(fail)?;
+            rebuild_producers(&home, &mut segments, &mut snapshots, replay).map_err(fail)?;
         let flushed = if info.clean { end } else { info.recovery_point.max(log_start).min(end) };
         let names_unsynced = self.names_unsynced;
         segments.shrink_to_fit();
@@ -365,8 +430,29 @@ impl<S: Storage> Recovery<S> {
             // A crash may have come before its first flush.
             new: !info.clean,
             closed_at: info.clean.then_some(end),
+            end_unproven: stopped_at.is_some(),
         };
         Ok((parts, report))
+    }
+
+    // A clean stop had synced everything up to the recovery point; without one, the checks have seen to it.
+    fn check_nothing_is_missing(&self, end: Offset) -> Result<(), OpenError> {
+        let Some(active) = self.segments.last().filter(|_| self.info.clean) else { return Ok(()) };
+        if self.info.accept_damage || self.info.recovery_point <= end {
+            return Ok(());
+        }
+        let (segment, position) = (active.base(), active.size());
+        let source = BatchError::Truncated { needed: 1, remaining: 0 };
+        let detail = CorruptDetail::BeforeRecoveryPoint;
+        Err(OpenError::Corrupt { segment, position, detail, source })
+    }
+
+    // Where a clean stop left the end, if its snapshot and its recovery point agree: then nothing is read.
+    fn stopped_at(&self) -> Option<Offset> {
+        let end = self.info.recovery_point;
+        let active = self.segments.last()?;
+        let fits = if active.size() == 0 { active.base() == end } else { active.base() < end };
+        (self.info.clean && fits && self.snapshots.last() == Some(&end)).then_some(end)
     }
 
     fn end(&mut self) -> Result<Offset, ReadError> {
@@ -389,54 +475,6 @@ impl<S: Storage> Recovery<S> {
         }
         Ok(epochs)
     }
-}
-
-/// Producers as they are at `end`: the newest snapshot that can be read, and the batches behind
-/// it. Snapshots that cannot be read are forgotten; the next one replaces them.
-pub(crate) fn rebuild_producers<S: Storage>(
-    home: &Home<S>,
-    segments: &mut [Segment<S::File>],
-    snapshots: &mut Vec<Offset>,
-    end: Offset,
-    limits: &DecompressLimits,
-) -> Result<Producers, ReadError> {
-    let mut producers = Producers::default();
-    let mut from = Offset::ZERO;
-    while let Some(&at) = snapshots.last() {
-        let file = home.storage.read_small(&home.dir.join(file_name(at, SNAPSHOT_SUFFIX)))?;
-        if let Some(Ok(read)) = file.map(|file| decode(file.into())) {
-            (producers, from) = (read, at);
-            break;
-        }
-        snapshots.pop();
-    }
-    if from >= end {
-        return Ok(producers);
-    }
-    let first = segments.partition_point(|segment| segment.base() <= from).saturating_sub(1);
-    for segment in segments.iter_mut().skip(first) {
-        let file = segment.file(home)?;
-        let mut window = Window::default();
-        let start = segment.locate(home, from.max(segment.base()), &mut window)?;
-        let Some(start) = start else { continue };
-        let (base, size) = (segment.base(), segment.size());
-        let mut walk = HeaderWalk::new(Arc::clone(&file), base, start.position, size, &mut window);
-        while let Some(placed) = walk.next()? {
-            let header: BatchHeader = placed.header;
-            if header.producer_id.is_none() || header.next_offset() <= from {
-                continue;
-            }
-            if header.attributes.is_control() {
-                let batch = read_batch(&*file, base, &placed)?;
-                if let Ok(Some(epoch)) = marker_epoch(&batch, limits) {
-                    producers.note_marker(&header, epoch);
-                }
-            } else {
-                producers.note(&header);
-            }
-        }
-    }
-    Ok(producers)
 }
 
 pub(crate) fn disk(path: &Path, source: io::Error) -> OpenError {

@@ -1,4 +1,4 @@
-//! One segment: a file of batches and its two indexes.
+//! One segment: a file of batches and its indexes.
 //!
 //! A segment that nobody reads or writes holds no open file. Only the last segment of a log grows;
 //! the one before it was sealed by [`Segment::seal`].
@@ -13,9 +13,13 @@ use ottla_types::{Offset, Timestamp, WallTime};
 use smallvec::SmallVec;
 
 use crate::error::ReadError;
-use crate::format::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, file_name};
+use crate::format::{
+    INDEX_CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_CLEANED_SUFFIX, TIME_INDEX_SUFFIX,
+    TXN_INDEX_CLEANED_SUFFIX, TXN_INDEX_SUFFIX, file_name,
+};
 use crate::index::{OffsetEntry, SparseIndex, TimeEntry};
 use crate::storage::{Storage, StorageFile};
+use crate::txn_index::AbortedTransaction;
 use crate::walk::{HeaderWalk, Placed};
 use crate::window::Window;
 
@@ -24,6 +28,12 @@ use crate::window::Window;
 pub(crate) struct Home<S> {
     pub(crate) storage: Arc<S>,
     pub(crate) dir: PathBuf,
+}
+
+impl<S> Clone for Home<S> {
+    fn clone(&self) -> Self {
+        Self { storage: Arc::clone(&self.storage), dir: self.dir.clone() }
+    }
 }
 
 /// One batch on its way to the disk: its header as it will stand, and its body.
@@ -44,6 +54,7 @@ pub(crate) struct Segment<F> {
     lent: Weak<F>,
     index: SparseIndex<OffsetEntry>,
     time_index: SparseIndex<TimeEntry>,
+    aborted: SparseIndex<AbortedTransaction>,
     since_index: u64,
     // Outer `None`: not read from the time index yet.
     max_timestamp: Option<Option<TimeEntry>>,
@@ -70,6 +81,7 @@ impl<F: StorageFile> Segment<F> {
             kept: None,
             index: SparseIndex::empty(base, INDEX_SUFFIX),
             time_index: SparseIndex::empty(base, TIME_INDEX_SUFFIX),
+            aborted: SparseIndex::empty(base, TXN_INDEX_SUFFIX),
             since_index: 0,
             max_timestamp: Some(None),
             first_timestamp: Some(None),
@@ -86,8 +98,7 @@ impl<F: StorageFile> Segment<F> {
     pub(crate) fn existing(
         base: Offset,
         size: u64,
-        index_len: u64,
-        time_index_len: u64,
+        [index_len, time_index_len, txn_index_len]: [u64; 3],
         modified: WallTime,
     ) -> Self {
         Self {
@@ -97,12 +108,26 @@ impl<F: StorageFile> Segment<F> {
             lent: Weak::new(),
             index: SparseIndex::on_disk(base, INDEX_SUFFIX, index_len),
             time_index: SparseIndex::on_disk(base, TIME_INDEX_SUFFIX, time_index_len),
+            aborted: SparseIndex::on_disk(base, TXN_INDEX_SUFFIX, txn_index_len),
             since_index: 0,
             max_timestamp: None,
             first_timestamp: None,
             created: modified,
             modified,
             unsynced: false,
+        }
+    }
+
+    /// A segment that compaction writes: not part of a log, its indexes under other names.
+    pub(crate) fn cleaned(base: Offset, file: Arc<F>) -> Self {
+        Self {
+            kept: Some(file),
+            index: SparseIndex::empty(base, INDEX_CLEANED_SUFFIX),
+            time_index: SparseIndex::empty(base, TIME_INDEX_CLEANED_SUFFIX),
+            max_timestamp: Some(None),
+            first_timestamp: Some(None),
+            aborted: SparseIndex::empty(base, TXN_INDEX_CLEANED_SUFFIX),
+            ..Self::existing(base, 0, [0; 3], WallTime::default())
         }
     }
 
@@ -114,9 +139,20 @@ impl<F: StorageFile> Segment<F> {
         self.size
     }
 
+    /// Lengths of the indexes in bytes: of offsets, of times and of aborted transactions.
+    pub(crate) fn index_bytes(&self) -> [u64; 3] {
+        [self.index.bytes(), self.time_index.bytes(), self.aborted.bytes()]
+    }
+
+    /// When it was last written to.
+    pub(crate) fn modified(&self) -> WallTime {
+        self.modified
+    }
+
     /// Whether it holds no batch, and its indexes no entry.
     pub(crate) fn is_empty(&self) -> bool {
-        self.size == 0 && self.index.len() == 0 && self.time_index.len() == 0
+        let indexed = self.index.len() + self.time_index.len() + self.aborted.len();
+        self.size == 0 && indexed == 0
     }
 
     pub(crate) fn is_unsynced(&self) -> bool {
@@ -154,6 +190,7 @@ impl<F: StorageFile> Segment<F> {
     pub(crate) fn release<S: Storage<File = F>>(&mut self, home: &Home<S>) -> io::Result<()> {
         self.index.unload(&*home.storage, &home.dir)?;
         self.time_index.unload(&*home.storage, &home.dir)?;
+        self.aborted.unload(&*home.storage, &home.dir)?;
         self.kept = None;
         Ok(())
     }
@@ -188,7 +225,8 @@ impl<F: StorageFile> Segment<F> {
         Ok(waited > rules.age_max_ms)
     }
 
-    fn first_timestamp<S: Storage<File = F>>(
+    /// Largest timestamp of the first batch.
+    pub(crate) fn first_timestamp<S: Storage<File = F>>(
         &mut self,
         home: &Home<S>,
     ) -> Result<Option<Timestamp>, ReadError> {
@@ -217,6 +255,7 @@ impl<F: StorageFile> Segment<F> {
         // Nothing may fail once the bytes are written, so memory is made ready first.
         self.index.load(&*home.storage, &home.dir)?;
         self.time_index.load(&*home.storage, &home.dir)?;
+        self.aborted.load(&*home.storage, &home.dir)?;
         self.max_timestamp(home)?;
         let mut parts: SmallVec<[&[u8]; 2]> = SmallVec::with_capacity(batches.len() * 2);
         for batch in batches {
@@ -257,10 +296,30 @@ impl<F: StorageFile> Segment<F> {
         self.since_index += len;
     }
 
-    /// Forgets both indexes, so that [`Segment::note`] can build them anew from the first batch.
+    /// Takes note of a transaction whose marker was appended.
+    pub(crate) fn note_aborted(&mut self, aborted: AbortedTransaction) {
+        self.aborted.push(aborted);
+    }
+
+    /// Transactions whose abort markers are in the segment.
+    pub(crate) fn aborted<S: Storage<File = F>>(
+        &mut self,
+        home: &Home<S>,
+    ) -> io::Result<&[AbortedTransaction]> {
+        self.aborted.load(&*home.storage, &home.dir)?;
+        Ok(self.aborted.entries())
+    }
+
+    /// Forgets aborted transactions, so that they can be noted anew.
+    pub(crate) fn reset_aborted(&mut self) {
+        self.aborted.reset();
+    }
+
+    /// Forgets offsets and times, so that [`Segment::note`] can build their indexes anew from the first
+    /// batch.
     pub(crate) fn reset(&mut self) {
-        self.index = SparseIndex::empty(self.base, INDEX_SUFFIX);
-        self.time_index = SparseIndex::empty(self.base, TIME_INDEX_SUFFIX);
+        self.index.reset();
+        self.time_index.reset();
         (self.size, self.since_index) = (0, 0);
         self.max_timestamp = Some(None);
         self.first_timestamp = Some(None);
@@ -282,17 +341,19 @@ impl<F: StorageFile> Segment<F> {
         home: &Home<S>,
     ) -> io::Result<()> {
         self.index.persist(&*home.storage, &home.dir)?;
-        self.time_index.persist(&*home.storage, &home.dir)
+        self.time_index.persist(&*home.storage, &home.dir)?;
+        self.aborted.persist(&*home.storage, &home.dir)
     }
 
     /// Whether the index files lack entries.
     pub(crate) fn indexes_dirty(&self) -> bool {
-        self.index.is_dirty() || self.time_index.is_dirty()
+        self.index.is_dirty() || self.time_index.is_dirty() || self.aborted.is_dirty()
     }
 
-    /// Paths of the two indexes.
-    pub(crate) fn index_paths<S>(&self, home: &Home<S>) -> [PathBuf; 2] {
-        [self.index.path(&home.dir), self.time_index.path(&home.dir)]
+    /// Paths of the indexes; there may be no file of the last one.
+    pub(crate) fn index_paths<S>(&self, home: &Home<S>) -> [PathBuf; 3] {
+        let dir = &home.dir;
+        [self.index.path(dir), self.time_index.path(dir), self.aborted.path(dir)]
     }
 
     /// Largest timestamp in the segment and the last offset of its batch.
@@ -477,8 +538,8 @@ impl<F: StorageFile> Segment<F> {
         }
     }
 
-    /// Cuts the segment back to `position`, which is where a batch begins, and whose base offset
-    /// is `offset`.
+    /// Cuts the segment back to `position`, durably, which is where a batch begins, and whose base
+    /// offset is `offset`.
     pub(crate) fn truncate<S: Storage<File = F>>(
         &mut self,
         home: &Home<S>,
@@ -489,12 +550,15 @@ impl<F: StorageFile> Segment<F> {
         let file = self.keep_open(home)?;
         self.index.load(&*home.storage, &home.dir)?;
         self.time_index.load(&*home.storage, &home.dir)?;
+        self.aborted.load(&*home.storage, &home.dir)?;
         file.set_len(position)?;
+        file.sync()?;
         self.unsynced = true;
         self.size = position;
         self.since_index = 0;
         self.index.truncate_where(|entry| entry.offset < offset);
         self.time_index.truncate_where(|entry| entry.offset < offset);
+        self.aborted.truncate_where(|entry| entry.last_offset < offset);
         self.persist_indexes(home)?;
         self.refresh_max_timestamp(home)?;
         if position == 0 {

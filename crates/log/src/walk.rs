@@ -114,14 +114,36 @@ pub(crate) struct CheckedWalk<'a, F> {
     // What was read; `used` bytes of it lie before `position`.
     buffer: Vec<u8>,
     used: usize,
+    // Bytes of the last batch, which end there.
+    batch_len: usize,
+    chunk: usize,
 }
 
 impl<'a, F: StorageFile> CheckedWalk<'a, F> {
     /// Starts at the first byte of the segment whose base offset is `base`.
     pub(crate) fn new(file: &'a F, base: Offset, len: u64) -> Self {
         let offset_limit = base.plus(i32::MAX.unsigned_abs().into());
-        let (buffer, used) = (Vec::new(), 0);
-        Self { file, position: 0, end: len, next_offset: base, offset_limit, buffer, used }
+        Self {
+            file,
+            position: 0,
+            end: len,
+            next_offset: base,
+            offset_limit,
+            buffer: Vec::new(),
+            used: 0,
+            batch_len: 0,
+            chunk: CHECK_CHUNK,
+        }
+    }
+
+    /// The same walk, reading about so many bytes at once.
+    pub(crate) fn by(self, chunk: usize) -> Self {
+        Self { chunk, ..self }
+    }
+
+    /// The batch that [`CheckedWalk::next`] has found last.
+    pub(crate) fn batch(&self) -> &[u8] {
+        self.buffer.get(self.used - self.batch_len..self.used).unwrap_or_default()
     }
 
     /// Where the next batch begins, and after an error where the damage is.
@@ -160,6 +182,7 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
         self.next_offset = header.next_offset();
         self.position += len as u64;
         self.used += len;
+        self.batch_len = len;
         Ok(Some(Ok(header)))
     }
 
@@ -174,10 +197,10 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
             return Ok(());
         }
         self.buffer.copy_within(self.used.., 0);
-        self.used = 0;
+        (self.used, self.batch_len) = (0, 0);
         let from = self.position + have as u64;
         let rest = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
-        let want = len.saturating_sub(have).max(CHECK_CHUNK).min(rest);
+        let want = len.saturating_sub(have).max(self.chunk).min(rest);
         self.buffer.resize(have + want, 0);
         let slot = self.buffer.get_mut(have..).unwrap_or_default();
         let read = read_full(self.file, slot, from)?;

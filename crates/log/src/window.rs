@@ -16,6 +16,8 @@ use crate::storage::{StorageFile, read_full};
 
 // Walks start at an index entry, so the batch in question is rarely further away.
 const HEADER_CHUNK: usize = 4 << 10;
+// What is read of batches that are further apart: one header, and where batches are few bytes the next ones too.
+const FIRST_CHUNK: usize = 512;
 // Up to here copying is as cheap as letting the system send from the file, and saves two calls.
 const SMALL: usize = 32 << 10;
 const BUFFER_LEN: usize = SMALL + HEADER_LEN;
@@ -65,9 +67,12 @@ impl Drop for ReadBuffer {
 }
 
 /// Bytes of one segment's file from `at` on.
-#[derive(Debug, Default)]
+///
+/// It lies on the stack: what a read looks at costs no allocation.
+#[derive(Debug)]
 pub(crate) struct Window {
-    memory: Memory,
+    own: [u8; HEADER_CHUNK],
+    lent: Option<ReadBuffer>,
     segment: Offset,
     at: u64,
     len: usize,
@@ -75,37 +80,10 @@ pub(crate) struct Window {
     wanted: usize,
 }
 
-#[derive(Debug)]
-enum Memory {
-    Own(Vec<u8>),
-    Lent(ReadBuffer),
-}
-
-impl Default for Memory {
+impl Default for Window {
     fn default() -> Self {
-        Self::Own(Vec::new())
-    }
-}
-
-impl Memory {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Own(bytes) => bytes,
-            Self::Lent(buffer) => &buffer.memory,
-        }
-    }
-
-    /// At least `len` bytes, or all that there is.
-    fn room(&mut self, len: usize) -> &mut [u8] {
-        let bytes = match self {
-            Self::Own(bytes) => {
-                bytes.resize(len.max(bytes.len()), 0);
-                bytes.as_mut_slice()
-            }
-            Self::Lent(buffer) => &mut buffer.memory,
-        };
-        let len = len.min(bytes.len());
-        bytes.get_mut(..len).unwrap_or_default()
+        let segment = Offset::default();
+        Self { own: [0; HEADER_CHUNK], lent: None, segment, at: 0, len: 0, wanted: 0 }
     }
 }
 
@@ -114,7 +92,12 @@ impl Window {
     pub(crate) fn new(buffer: ReadBuffer, wanted: usize) -> Self {
         // The header of the batch behind says that the one before it fits.
         let wanted = wanted.saturating_add(HEADER_LEN);
-        Self { memory: Memory::Lent(buffer), wanted, ..Self::default() }
+        Self { lent: Some(buffer), wanted, ..Self::default() }
+    }
+
+    /// Whether a whole header at `position` is there without a read.
+    pub(crate) fn holds(&self, segment: Offset, position: u64) -> bool {
+        segment == self.segment && HEADER_LEN <= self.held(position).len()
     }
 
     /// The file from `position` on, with a whole header unless the file ends before.
@@ -124,11 +107,20 @@ impl Window {
         position: u64,
         end: u64,
     ) -> io::Result<&[u8]> {
-        if segment != self.segment || self.held(position).len() < HEADER_LEN {
+        if !self.holds(segment, position) {
             let rest = usize::try_from(end - position).unwrap_or(usize::MAX);
             let worth = rest.min(self.wanted);
+            let near = segment == self.segment
+                && self.len > 0
+                && position.wrapping_sub(self.at) <= HEADER_CHUNK as u64;
+            let ahead = if near { HEADER_CHUNK } else { FIRST_CHUNK };
             let len = if worth <= BUFFER_LEN { worth } else { 0 };
-            let into = self.memory.room(len.max(rest.min(HEADER_CHUNK)));
+            let len = len.max(rest.min(ahead));
+            let into = match &mut self.lent {
+                Some(buffer) => &mut *buffer.memory,
+                None => self.own.as_mut_slice(),
+            };
+            let into = into.get_mut(..len).unwrap_or_default();
             self.len = 0;
             let read = read_full(file, into, position)?;
             (self.segment, self.at, self.len) = (segment, position, read);
@@ -137,16 +129,16 @@ impl Window {
     }
 
     fn held(&self, position: u64) -> &[u8] {
+        let bytes = self.lent.as_ref().map_or(self.own.as_slice(), |buffer| &buffer.memory);
         let ahead = usize::try_from(position.wrapping_sub(self.at)).unwrap_or(usize::MAX);
-        self.memory.bytes().get(..self.len).and_then(|held| held.get(ahead..)).unwrap_or_default()
+        bytes.get(..self.len).and_then(|held| held.get(ahead..)).unwrap_or_default()
     }
 
     /// A range of the file that was looked at last, if all of it was read into a lent buffer.
-    pub(crate) fn into_bytes(self, position: u64, len: usize) -> Option<Bytes> {
-        let Memory::Lent(buffer) = self.memory else { return None };
+    pub(crate) fn into_bytes(mut self, position: u64, len: usize) -> Option<Bytes> {
         let from = usize::try_from(position.checked_sub(self.at)?).ok()?;
         let until = from.checked_add(len).filter(|until| *until <= self.len)?;
-        Some(Bytes::from_owner(buffer).slice(from..until))
+        Some(Bytes::from_owner(self.lent.take()?).slice(from..until))
     }
 }
 

@@ -25,7 +25,7 @@ impl Scratch {
     }
 
     fn open(&self) -> Result<LogDirectory<FsStorage>, DirectoryError> {
-        LogDirectory::open(Arc::new(FsStorage), &self.0)
+        LogDirectory::open(Arc::new(FsStorage::default()), &self.0)
     }
 }
 

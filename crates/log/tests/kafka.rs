@@ -34,6 +34,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
 /// Kafka's directory on a simulated disk.
 fn kafkas_disk() -> Arc<SimStorage> {
     let storage = Arc::new(SimStorage::new());
+    storage.create_dir(Path::new("t-0")).expect("creates");
     for (name, content) in files() {
         let file = storage.create(&Path::new("t-0").join(name)).expect("creates");
         file.write_at(&[&content], 0).expect("writes");
@@ -162,7 +163,7 @@ fn kafkas_directory_files_are_read() {
             std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
         }
     }
-    let directory = LogDirectory::open(Arc::new(FsStorage), &copy).unwrap();
+    let directory = LogDirectory::open(Arc::new(FsStorage::default()), &copy).unwrap();
     let meta = directory.meta().unwrap();
     assert_eq!((meta.node_id.0, meta.directory_id.is_some()), (1, true));
     assert!(directory.take_clean_mark().unwrap().unwrap().broker_epoch.is_some());

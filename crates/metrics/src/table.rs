@@ -128,6 +128,26 @@ areas! {
         LOG_FLUSH_TIME = histogram("kafka.log", "LogFlushStats", "LogFlushRateAndTimeMs").scale(0.001),
             "Milliseconds that syncs to disk take.";
     }
+    "Log cleaner" {
+        CLEANER_UTILIZATION = gauge("kafka.log", "LogCleaner", "max-buffer-utilization-percent"),
+            "Share of the memory for keys that the last pass of any cleaner thread used, in percent.";
+        CLEANER_RECOPY = gauge("kafka.log", "LogCleaner", "cleaner-recopy-percent"),
+            "Bytes written by the last pass of each cleaner thread, in percent of those read.";
+        CLEANER_TIME = gauge("kafka.log", "LogCleaner", "max-clean-time-secs"),
+            "Seconds that the longest of these passes took.";
+        CLEANER_DELAY = gauge("kafka.log", "LogCleaner", "max-compaction-delay-secs"),
+            "Seconds by which a record waited longer than max.compaction.lag.ms when a thread last looked.";
+        CLEANER_DEAD_THREADS = gauge("kafka.log", "LogCleaner", "DeadThreadCount"),
+            "Cleaner threads that ended by a fault.";
+        UNCLEANABLE_PARTITIONS = gauge("kafka.log", "LogCleanerManager", "uncleanable-partitions-count").tags(&["logDirectory"]),
+            "Partitions of a data directory that could not be compacted, and will not be until the next start.";
+        UNCLEANABLE_BYTES = gauge("kafka.log", "LogCleanerManager", "uncleanable-bytes").tags(&["logDirectory"]),
+            "Bytes in these that would be compacted.";
+        CLEANER_DIRTIEST = gauge("kafka.log", "LogCleanerManager", "max-dirty-percent"),
+            "Dirty part of the dirtiest partition when the cleaner last looked, in percent.";
+        CLEANER_IDLE_TIME = gauge("kafka.log", "LogCleanerManager", "time-since-last-run-ms"),
+            "Milliseconds since the cleaner last looked.";
+    }
     "Controller" {
         ACTIVE_CONTROLLERS = gauge("kafka.controller", "KafkaController", "ActiveControllerCount"),
             "Whether this node is the active controller, 1 or 0.";

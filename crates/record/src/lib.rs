@@ -23,6 +23,7 @@ mod error;
 mod header;
 mod patch;
 mod record;
+mod rewrite;
 
 pub use batch::{Batch, Batches, check_crc, crc32c};
 pub use builder::BatchBuilder;
@@ -35,6 +36,7 @@ pub use error::{BatchError, BuildError, Fault};
 pub use header::{Attributes, BatchHeader, Compression, TimestampType, batch_len};
 pub use patch::Patch;
 pub use record::{NewRecord, Record, RecordHeader, Records};
+pub use rewrite::{RawRecord, RawRecords, delete_horizon, emptied, raw_body, retain};
 
 /// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.
 pub const SCHEMA: &str = include_str!("../schemas/control.schema");

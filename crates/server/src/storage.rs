@@ -96,7 +96,7 @@ impl Disk for Directories {
             OrderedVoters::None => FirstVoters::None,
         };
         let options = FormatOptions::new(&order.cluster_id, voters, order.bootstrap.clone());
-        let opened = LogDirectory::open(Arc::new(FsStorage), Path::new(directory));
+        let opened = LogDirectory::open(Arc::new(FsStorage::default()), Path::new(directory));
         let done = opened
             .map_err(Into::into)
             .and_then(|opened| storage::format(config, &mut [opened], &options, wall_time()));

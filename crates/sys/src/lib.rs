@@ -1,14 +1,15 @@
 //! What Ottla needs from Linux and the standard library does not offer, as safe functions.
 //!
 //! Everything that only one operating system has passes through here, each with a plain fallback,
-//! so that no other crate has a `cfg`. Rustix wraps each system call; the one unsafe call
-//! of Ottla, into glibc, stands in `memory.rs` with its argument.
+//! so that no other crate has a `cfg`. Rustix wraps each system call; what is unsafe stands in `memory.rs`
+//! and `map.rs`, each call with its argument.
 //!
-//! What this crate is not: it decides nothing and keeps no state.
+//! What this crate is not: it decides nothing, and keeps no state but the addresses of mapped files.
 
 #![doc = include_str!("../README.md")]
 
 mod file;
+mod map;
 mod memory;
 mod port;
 mod process;
@@ -16,6 +17,7 @@ mod random;
 mod space;
 
 pub use file::{is_resident, is_writable, lock_exclusive, sendfile, write_all_at};
+pub use map::MappedFile;
 pub use memory::{memory_max, release_free_memory};
 pub use port::{PortHolder, port_holder};
 pub use process::{

@@ -13,8 +13,8 @@ use std::time::Duration;
 use ottla_codec::{Few, RecordData, Str};
 use ottla_protocol::fetch_request::FetchRequest;
 use ottla_protocol::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use ottla_types::{ErrorCode, MonoTime, Offset, TopicId};
 
@@ -22,7 +22,7 @@ use crate::dispatch::{Reply, RequestContext};
 use crate::fetch_session::{
     AnswerSummary, FetchContext, FetchParams, FetchTarget, PartitionKey, TopicKey,
 };
-use crate::partition::{Partition, ReadOutcome, ReadSpec};
+use crate::partition::{Partition, Reach, ReadOutcome, ReadSpec};
 use crate::purgatory::Wait;
 use crate::shared::Shared;
 
@@ -48,7 +48,7 @@ pub(crate) fn handle(
         ctx: ctx.clone(),
         context,
         from_replica: replica_id(&request, ctx.version) >= 0,
-        committed_only: request.isolation_level == 1,
+        reach: Reach::of_consumer(request.isolation_level),
         max_bytes: limit(request.max_bytes, shared.fetch_max_bytes()),
         min_bytes: limit(request.min_bytes, usize::MAX),
     };
@@ -133,7 +133,7 @@ struct Plan {
     ctx: RequestContext,
     context: FetchContext,
     from_replica: bool,
-    committed_only: bool,
+    reach: Reach,
     max_bytes: usize,
     min_bytes: usize,
 }
@@ -181,7 +181,7 @@ impl Plan {
             offset: target.params.fetch_offset,
             max_bytes: limit(target.params.max_bytes, left),
             at_least_one,
-            committed_only: self.committed_only,
+            reach: self.reach,
             current_leader_epoch: target.params.current_leader_epoch,
             last_fetched_epoch: target.params.last_fetched_epoch,
         };
@@ -280,7 +280,7 @@ impl Plan {
                 data.high_watermark = found.high_watermark.to_wire();
                 data.last_stable_offset = found.last_stable.to_wire();
                 data.log_start_offset = found.log_start.to_wire();
-                data.aborted_transactions = self.committed_only.then(Vec::new);
+                data.aborted_transactions = found.aborted.map(|all| all.iter().map(told).collect());
                 if let Some((epoch, end)) = found.diverging {
                     let epoch = ottla_types::LeaderEpoch::option_to_wire(epoch);
                     let end_offset = Offset::option_to_wire(end);
@@ -328,6 +328,13 @@ impl Plan {
                 rack: node.rack,
             })
             .collect()
+    }
+}
+
+fn told(aborted: &ottla_log::AbortedTransaction) -> AbortedTransaction {
+    AbortedTransaction {
+        producer_id: aborted.producer_id.to_wire(),
+        first_offset: aborted.first_offset.to_wire(),
     }
 }
 

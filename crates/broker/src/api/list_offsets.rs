@@ -15,7 +15,7 @@ use ottla_protocol::list_offsets_response::{
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 
 use crate::dispatch::{Reply, RequestContext};
-use crate::partition::{Partition, Position, Seek};
+use crate::partition::{Partition, Position, Reach, Seek};
 use crate::purgatory::Wait;
 use crate::shared::Shared;
 
@@ -66,6 +66,9 @@ fn look_up(
     ctx: &RequestContext,
     request: &ListOffsetsRequest,
 ) -> ListOffsetsResponse {
+    // A consumer is -1; -2 is a debugging consumer, which sees what is not committed yet.
+    let is_consumer = request.replica_id == -1;
+    let reach = if is_consumer { Reach::of_consumer(request.isolation_level) } else { Reach::End };
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
     for topic in &request.topics {
@@ -86,7 +89,7 @@ fn look_up(
             let partitions = topic.partitions.iter().filter_map(|partition| {
                 let key = (topic.name.clone(), partition.partition_index);
                 let found = if !twice.contains(&key) {
-                    find(shared, ctx, request.replica_id, &topic.name, partition)
+                    find(shared, ctx, reach, &topic.name, partition)
                 } else if refused.insert(key) {
                     Err(ErrorCode::InvalidRequest)
                 } else {
@@ -106,7 +109,7 @@ fn look_up(
 fn find(
     shared: &Arc<Shared>,
     ctx: &RequestContext,
-    replica_id: i32,
+    reach: Reach,
     topic: &Str,
     partition: &ListOffsetsPartition,
 ) -> Result<Option<Position>, ErrorCode> {
@@ -115,9 +118,7 @@ fn find(
     let leader = shared
         .leader(hosted.as_ref(), None, topic, partition.partition_index)
         .map_err(|refusal| refusal.code)?;
-    // A consumer is -1; -2 is a debugging consumer, which sees what is not committed yet.
-    let committed = replica_id == -1;
-    leader.seek(seek, committed, partition.current_leader_epoch)
+    leader.seek(seek, reach, partition.current_leader_epoch)
 }
 
 /// Reads the special values, each from the version on that has it.

@@ -10,6 +10,7 @@
 //! * [`producer_ids`]: blocks of producer ids.
 
 pub(crate) mod alter_partition;
+pub(crate) mod cleaner;
 pub(crate) mod controller_registration;
 pub(crate) mod group;
 pub(crate) mod lifecycle;

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config_rules::NodeRules;
 use crate::dispatch::Dispatcher;
 use crate::driver::alter_partition::{self, Recovering};
+use crate::driver::cleaner::Cleaner;
 use crate::driver::controller_registration;
 use crate::driver::lifecycle::Advertised;
 use crate::driver::producer_ids::ProducerIds;
@@ -98,7 +99,7 @@ pub(super) fn open_quorum(
     let snapshots = &config.controller;
     let trigger =
         SnapshotTrigger::new(snapshots.snapshot_bytes, snapshots.snapshot_interval, now.mono);
-    let storage = Arc::new(FsStorage);
+    let storage = Arc::new(FsStorage::default());
     let retention = Retention { bytes: snapshots.retention_bytes, age: snapshots.retention_age };
     let (files, disk) = MetadataDisk::open(storage, root, clean, log, now, trigger, retention)?;
     let quorum = Quorum::open(quorum_config(config, bound, cluster_id, id), &disk, now)?;
@@ -265,6 +266,7 @@ pub(super) fn share(
         partitions: Partitions::default(),
         fatal: watch::channel(None).0,
         replicas,
+        cleaner: Cleaner::default(),
         read_buffers: Arc::new(ReadBuffers::new(READ_BUFFERS)),
         sessions: Mutex::new(FetchSessionCache::new(slots, SESSION_EVICTION)),
         telemetry: Telemetry::new(ottla_metrics::Registry::default()),

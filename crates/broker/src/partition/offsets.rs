@@ -3,7 +3,7 @@
 use ottla_log::ProducerView;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 
-use super::{Partition, check_epoch, leader_epoch};
+use super::{Partition, Reach, check_epoch, leader_epoch};
 use crate::error_code;
 use crate::replicas::FsLog;
 
@@ -37,11 +37,11 @@ pub(crate) struct Position {
 }
 
 impl Partition {
-    /// Finds a position; `committed` limits it to what a consumer may see.
+    /// Finds a position in what the asker sees.
     pub(crate) fn seek(
         &self,
         seek: Seek,
-        committed: bool,
+        reach: Reach,
         current_leader_epoch: i32,
     ) -> Result<Option<Position>, ErrorCode> {
         let mut state = self.state.lock();
@@ -49,7 +49,7 @@ impl Partition {
         check_epoch(epoch, current_leader_epoch)?;
         let high_watermark = state.high_watermark;
         let log = state.log.as_mut().ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let upper = if committed { high_watermark } else { log.end_offset() };
+        let upper = reach.end(log, high_watermark);
         let found = match seek {
             Seek::Nowhere => return Ok(Some(Position::default())),
             Seek::Latest => return Ok(Some(at(upper, Some(epoch)))),

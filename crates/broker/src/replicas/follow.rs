@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ottla_log::{OpenError, OpenInfo, PartitionLog, RecoveryReport, UnrecoveredLog};
+use ottla_log::{OpenError, PartitionLog, RecoveryReport};
 use ottla_metadata::{ClusterImage, ImageDelta, PartitionDelta, PartitionState, TopicImage};
 use ottla_types::{DirectoryId, NodeId, Offset, PartitionIndex, TopicId, TopicPartition, Uuid};
 
-use super::{Assignment, DataDir, FsLog, Left, Replicas, Trash};
+use super::recovery::Opened;
+use super::{Assignment, DataDir, FsLog, Replicas, Trash};
 use crate::dynamic_config::PartitionConfigs;
 use crate::partition::{Partition, PartitionConfig, Role};
 use crate::shared::Shared;
@@ -34,8 +35,10 @@ impl Replicas {
             }
         }
         let mut configs = PartitionConfigs::default();
+        let mut opened = self.open_left(shared, delta, image, &mut configs);
         for changed in &delta.partitions {
-            self.apply_partition(shared, changed, image, &mut configs);
+            let name = TopicPartition::new(changed.topic.name.clone(), changed.partition);
+            self.apply_partition(shared, changed, image, &mut configs, opened.remove(&name));
         }
         if delta.partitions.len() > MANY {
             self.metadata_loaded.store(true, Ordering::Release);
@@ -59,6 +62,7 @@ impl Replicas {
         changed: &PartitionDelta,
         image: &ClusterImage,
         configs: &mut PartitionConfigs,
+        opened: Option<Opened>,
     ) {
         let node = shared.node_id();
         let Some(state) = changed.state.new.as_ref().filter(|new| new.replicas.contains(&node))
@@ -72,8 +76,14 @@ impl Replicas {
             return;
         }
         let key = (changed.topic.id, changed.partition);
-        let config = configs.of(shared, image, &changed.topic.name);
-        match self.make(shared, changed, state, config, role) {
+        let config = match &opened {
+            Some(opened) => opened.config.clone(),
+            None => configs.of(shared, image, &changed.topic.name),
+        };
+        let opened = opened.map(|opened| opened.log.map(|log| (opened.place, log))).transpose();
+        let made =
+            opened.and_then(|opened| self.make(shared, changed, (state, role), config, opened));
+        match made {
             Ok(partition) => {
                 self.offline.remove(&key);
                 self.note_assignment(&partition, state, node, key);
@@ -108,14 +118,14 @@ impl Replicas {
         &self,
         shared: &Arc<Shared>,
         changed: &PartitionDelta,
-        state: &PartitionState,
+        (state, role): (&PartitionState, Role),
         config: Arc<PartitionConfig>,
-        role: Role,
+        opened: Option<(usize, FsLog)>,
     ) -> Result<Arc<Partition>, OpenError> {
         let name = TopicPartition::new(changed.topic.name.clone(), changed.partition);
         let named = state.directory(shared.node_id()).filter(|id| id.is_real());
         let wanted = Wanted { name, topic_id: changed.topic.id, named, config: &config };
-        let opened = match self.open_found(shared, &wanted)? {
+        let opened = match opened {
             Some(opened) => Some(opened),
             None => self.open_future(shared, &wanted)?,
         };
@@ -128,23 +138,13 @@ impl Replicas {
         }
         let dir = self.dirs.get(place).ok_or_else(no_directory)?;
         let partition = Arc::new(Partition::new(log, dir.handle.clone(), config.clone(), role));
+        let left = dir.left.lock();
+        if let Some(offset) = left.as_ref().and_then(|left| left.cleaned.get(&wanted.name)) {
+            partition.set_cleaned_to(*offset);
+        }
+        drop(left);
         self.resume_move(shared, &partition, &config);
         Ok(partition)
-    }
-
-    /// Opens what an earlier run left.
-    fn open_found(
-        &self,
-        shared: &Shared,
-        wanted: &Wanted<'_>,
-    ) -> Result<Option<(usize, FsLog)>, OpenError> {
-        for (place, dir) in self.dirs.iter().enumerate() {
-            let mut left = dir.left.lock();
-            let Some(left) = left.as_mut() else { continue };
-            let Some(path) = left.partitions.remove(&wanted.name) else { continue };
-            return self.recover(shared, dir, left, path, wanted).map(|log| Some((place, log)));
-        }
-        Ok(None)
     }
 
     /// A crash came between the two renames of a move: the log that was being filled is complete,
@@ -163,44 +163,15 @@ impl Replicas {
             // The log itself may lie in a directory that is offline, and hold more.
             self.check_complete()?;
             let Some(path) = left.futures.remove(&wanted.name) else { continue };
-            let mut log = self.recover(shared, dir, left, path, wanted)?;
             let partition = &wanted.name;
+            let info = left.info(shared, partition.clone(), wanted.topic_id, wanted.config);
+            let mut log = dir.recover(path, info, shared.config.load().logs.recovery_threads)?;
             log.promote()
                 .map_err(|source| OpenError::Disk { path: log.dir().to_owned(), source })?;
             tracing::info!(%partition, dir = dir.path, "an interrupted move was completed");
             return Ok(Some((place, log)));
         }
         Ok(None)
-    }
-
-    fn recover(
-        &self,
-        shared: &Shared,
-        dir: &DataDir,
-        left: &Left,
-        path: PathBuf,
-        wanted: &Wanted<'_>,
-    ) -> Result<FsLog, OpenError> {
-        let offset = |known: Option<&Offset>| known.copied().unwrap_or_default();
-        let info = OpenInfo {
-            recovery_point: offset(left.recovery_points.get(&wanted.name)),
-            log_start: offset(left.log_starts.get(&wanted.name)),
-            partition: wanted.name.clone(),
-            topic_id: Some(wanted.topic_id),
-            clean: left.clean,
-            config: wanted.config.log.clone(),
-            accept_damage: false,
-            now: shared.clock.wall(),
-        };
-        let storage = dir.online().ok_or_else(no_directory)?.storage().clone();
-        let recovered = UnrecoveredLog::open(storage, path, info).and_then(UnrecoveredLog::recover);
-        let (log, report) = recovered.inspect_err(|error| {
-            if let OpenError::Disk { source, .. } = error {
-                dir.handle.report(source);
-            }
-        })?;
-        tell_of_damage(&log, &report);
-        Ok(log)
     }
 
     fn create(&self, shared: &Shared, wanted: &Wanted<'_>) -> Result<(usize, FsLog), OpenError> {
@@ -279,7 +250,7 @@ impl Replicas {
     }
 }
 
-fn tell_of_damage(log: &FsLog, report: &RecoveryReport) {
+pub(super) fn tell_of_damage(log: &FsLog, report: &RecoveryReport) {
     if report.truncated_bytes > 0 {
         let partition = log.topic_partition();
         let (bytes, kept) = (report.truncated_bytes, &report.quarantined);
@@ -287,7 +258,7 @@ fn tell_of_damage(log: &FsLog, report: &RecoveryReport) {
     }
 }
 
-fn no_directory() -> OpenError {
+pub(super) fn no_directory() -> OpenError {
     let source = io::Error::other("every log directory is offline");
     OpenError::Disk { path: PathBuf::new(), source }
 }

@@ -1,7 +1,7 @@
 //! Which partitions of a log directory keep files open: a bounded number, and none that is idle.
 //!
 //! A partition is added when an append opens its file. It closes it when others need the place, or
-//! when nothing was appended for a while. Readers open sealed files for as long as they read.
+//! when nothing was appended for a while. Files that are only read are the storage's to keep.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -91,7 +91,7 @@ mod tests {
             flush_messages: None,
             flush_age: None,
         };
-        let storage = Arc::new(FsStorage);
+        let storage = Arc::new(FsStorage::default());
         let log = PartitionLog::create(storage, folder.path(), name, None, Offset::ZERO, log, NOW);
         let role = Role::Leader { epoch: LeaderEpoch(0), isr: 1, replicas: 1 };
         Arc::new(Partition::new(log.unwrap(), directory.clone(), Arc::new(config), role))

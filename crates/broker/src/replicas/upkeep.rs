@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ottla_log::{Checkpoint, DirectoryError, Offsets, Storage as _};
+use ottla_log::{Checkpoint, DeletedFiles, DirectoryError, FsStorage, Offsets, Storage as _};
 use ottla_types::{MonoTime, Offset, TopicPartition};
 
 use super::{DataDir, Replicas, Trash, is_full};
@@ -21,6 +21,7 @@ pub(crate) struct Schedule {
     checkpoints: MonoTime,
     high_watermarks: MonoTime,
     idle_files: MonoTime,
+    compaction: MonoTime,
 }
 
 impl Schedule {
@@ -28,7 +29,13 @@ impl Schedule {
     pub(crate) fn new(shared: &Shared) -> Self {
         let config = shared.config.load();
         let first = shared.clock.now().after(config.logs.initial_task_delay);
-        Self { retention: first, checkpoints: first, high_watermarks: first, idle_files: first }
+        Self {
+            retention: first,
+            checkpoints: first,
+            high_watermarks: first,
+            idle_files: first,
+            compaction: shared.clock.now(),
+        }
     }
 }
 
@@ -54,6 +61,10 @@ impl Replicas {
         for dir in &self.dirs {
             dir.handle.open_files().each(|partition| partition.sync_if_old(now));
         }
+        if schedule.compaction <= now {
+            schedule.compaction = now.after(config.cleaner.backoff);
+            shared.cleaner.look(shared);
+        }
         if schedule.idle_files <= now {
             schedule.idle_files = now.after(FILES_IDLE);
             self.dirs.iter().for_each(|dir| dir.handle.open_files().close_idle());
@@ -73,8 +84,18 @@ impl Replicas {
                 tracing::info!(partition = %partition.topic_partition(), count, "segments expired");
             }
             let due = shared.clock.now().after(partition.file_delete_delay());
-            self.trash.lock().push((due, Trash::Segments(deleted)));
+            self.discard_files(due, deleted);
         }
+    }
+
+    /// Removes the renamed files of segments when they are due.
+    pub(crate) fn discard_files(&self, due: MonoTime, files: DeletedFiles<FsStorage>) {
+        self.trash.lock().push((due, Trash::Segments(files)));
+    }
+
+    /// Writes where compaction has come.
+    pub(crate) fn write_cleaner_offsets(&self, shared: &Shared) {
+        self.write(shared, Checkpoint::CleanerOffsets, |partition| partition.cleaned_to());
     }
 
     fn empty_trash(&self, now: MonoTime) {
@@ -104,6 +125,8 @@ impl Replicas {
             partition.log_start_offset().filter(|start| *start > Offset::ZERO)
         });
         self.write_high_watermarks(shared);
+        // A replica may have moved to another directory.
+        self.write_cleaner_offsets(shared);
     }
 
     fn write_high_watermarks(&self, shared: &Shared) {

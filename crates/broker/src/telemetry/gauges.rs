@@ -20,6 +20,7 @@ type Figure = fn(&ControllerStats) -> usize;
 /// Makes every computed gauge known to the registry; called once, when the node is assembled.
 pub(crate) fn register(shared: &Arc<Shared>) {
     replicas(shared);
+    super::cleaner::register(shared);
     controller(shared);
     quorum(shared);
     super::process::register(shared);

@@ -46,6 +46,8 @@ pub struct BrokerConfig {
     pub network: NetworkConfig,
     /// How logs are looked after.
     pub logs: LogConfig,
+    /// How logs are compacted.
+    pub cleaner: CleanerConfig,
     /// How topics are created and deleted.
     pub topics: TopicPolicy,
     /// Configs of a topic that overrides nothing.
@@ -147,10 +149,31 @@ pub struct NetworkConfig {
 pub struct LogConfig {
     /// How often segments are checked for deletion.
     pub retention_check_interval: Duration,
+    /// Threads for each directory that open partitions at the start, and segments of one.
+    pub recovery_threads: u32,
     /// How often recovery points are written.
     pub recovery_point_checkpoint_interval: Duration,
     /// Pause after the start before background work begins.
     pub initial_task_delay: Duration,
+}
+
+/// How logs are compacted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CleanerConfig {
+    /// Whether they are at all.
+    pub enabled: bool,
+    /// Most threads that compact at a time.
+    pub threads: u32,
+    /// Pause before logs are looked at again when there was nothing to do.
+    pub backoff: Duration,
+    /// Memory of all threads for remembering keys.
+    pub dedupe_bytes: u64,
+    /// How full that may get, between 0 and 1.
+    pub load_factor: f64,
+    /// Memory of all threads for reading and writing.
+    pub io_buffer_bytes: u64,
+    /// Most bytes that all threads read and write in a second; `None` any.
+    pub io_bytes_per_second: Option<f64>,
 }
 
 /// How topics are created and deleted.
@@ -282,6 +305,7 @@ impl BrokerConfig {
             dirs: DirConfig::read(r),
             network: NetworkConfig::read(r, texts),
             logs: LogConfig::read(r),
+            cleaner: CleanerConfig::read(r),
             topics: TopicPolicy::read(r),
             topic_defaults,
             replication: ReplicationConfig::read(r),
@@ -383,8 +407,24 @@ impl LogConfig {
     fn read(r: &Reader<'_>) -> Self {
         Self {
             retention_check_interval: r.millis("log.retention.check.interval.ms"),
+            recovery_threads: r.count("num.recovery.threads.per.data.dir"),
             recovery_point_checkpoint_interval: r.millis("log.flush.offset.checkpoint.interval.ms"),
             initial_task_delay: r.millis("log.initial.task.delay.ms"),
+        }
+    }
+}
+
+impl CleanerConfig {
+    fn read(r: &Reader<'_>) -> Self {
+        let rate = r.double("log.cleaner.io.max.bytes.per.second");
+        Self {
+            enabled: r.flag("log.cleaner.enable"),
+            threads: r.count("log.cleaner.threads"),
+            backoff: r.millis("log.cleaner.backoff.ms"),
+            dedupe_bytes: r.bytes("log.cleaner.dedupe.buffer.size"),
+            load_factor: r.double("log.cleaner.io.buffer.load.factor"),
+            io_buffer_bytes: r.bytes("log.cleaner.io.buffer.size"),
+            io_bytes_per_second: (rate < f64::MAX).then_some(rate),
         }
     }
 }

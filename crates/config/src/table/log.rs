@@ -17,8 +17,7 @@ pub(super) const KEYS: &[Key] = &[
     long("log.dir.failure.timeout.ms").or("30000").at_least(1).low()
         .doc("How long a broker tries to report a failed data directory before it stops."),
     int("num.recovery.threads.per.data.dir").or("2").at_least(1).high().cluster_wide()
-        .meaningless("one thread opens all logs, and recovery reads only what follows the recovery point")
-        .doc("Threads for each data directory that recover partitions at start."),
+        .doc("Threads for each data directory that recover partitions at start, and segments of one."),
     int("num.replica.alter.log.dirs.threads").null().high()
         .meaningless("one thread moves all replicas in turn; replica.alter.log.dirs.io.max.bytes.per.second bounds it")
         .doc("Threads that move replicas between data directories; one for each directory when unset."),
@@ -100,33 +99,26 @@ pub(super) const KEYS: &[Key] = &[
     boolean("unclean.leader.election.enable").or("false").high().cluster_wide()
         .doc("Allow a replica that is not in sync to lead when none else is left, at the price of lost records."),
     boolean("log.cleaner.enable").or("true")
-        .meaningless("compaction cannot be switched off for the whole broker; use cleanup.policy")
-        .doc("Run the log cleaner."),
-    int("log.cleaner.threads").or("1").at_least(0).cluster_wide().not_yet("log compaction")
-        .doc("Threads that compact logs."),
-    long("log.cleaner.dedupe.buffer.size").or("134217728").cluster_wide().not_yet("log compaction")
+        .doc("Compact topics whose cleanup.policy says so; without it they only grow."),
+    int("log.cleaner.threads").or("1").at_least(0).cluster_wide()
+        .doc("Most threads that compact logs at a time; while nothing is dirty there is none."),
+    long("log.cleaner.dedupe.buffer.size").or("134217728").cluster_wide()
         .doc("Memory of all cleaner threads for remembering keys."),
     int("log.cleaner.io.buffer.size").or("524288").at_least(0).cluster_wide()
-        .not_yet("log compaction")
         .doc("Memory of all cleaner threads for reading and writing."),
-    double("log.cleaner.io.buffer.load.factor").or("0.9").cluster_wide().not_yet("log compaction")
+    double("log.cleaner.io.buffer.load.factor").or("0.9").cluster_wide()
         .doc("How full the cleaner's key table may get."),
     double("log.cleaner.io.max.bytes.per.second").or("1.7976931348623157E308").cluster_wide()
-        .not_yet("log compaction")
         .doc("Most bytes the cleaner reads and writes in a second."),
-    long("log.cleaner.backoff.ms").or("15000").at_least(0).cluster_wide().not_yet("log compaction")
+    long("log.cleaner.backoff.ms").or("15000").at_least(0).cluster_wide()
         .doc("Pause of a cleaner thread that found nothing to do."),
     long("log.cleaner.delete.retention.ms").or("86400000").at_least(0).cluster_wide()
-        .not_yet("log compaction")
         .doc("How long tombstones are kept in compacted topics."),
     double("log.cleaner.min.cleanable.ratio").or("0.5").between_f(0.0, 1.0).cluster_wide()
-        .not_yet("log compaction")
         .doc("Share of not yet compacted bytes from which a log is worth cleaning."),
     long("log.cleaner.min.compaction.lag.ms").or("0").at_least(0).cluster_wide()
-        .not_yet("log compaction")
         .doc("Age below which a record is never compacted away."),
     long("log.cleaner.max.compaction.lag.ms").or("9223372036854775807").at_least(1).cluster_wide()
-        .not_yet("log compaction")
         .doc("Age after which a log must be compacted."),
     long("log.local.retention.ms").or("-2").at_least(-2).cluster_wide().not_yet("tiered storage")
         .doc("Age after which a local copy of a tiered segment is deleted; -2 takes the topic's retention."),

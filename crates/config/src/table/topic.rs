@@ -25,7 +25,6 @@ pub(super) const KEYS: &[Key] = &[
         .doc("Level for zstd when batches are compressed here."),
     long("delete.retention.ms").or("86400000").at_least(0)
         .from(&[same("log.cleaner.delete.retention.ms")])
-        .not_yet("log compaction")
         .doc("How long tombstones are kept when the topic is compacted."),
     long("file.delete.delay.ms").or("60000").at_least(0)
         .from(&[same("log.segment.delete.delay.ms")])
@@ -55,7 +54,6 @@ pub(super) const KEYS: &[Key] = &[
         .doc("Age after which a local copy of a tiered segment is deleted; -2 takes retention.ms."),
     long("max.compaction.lag.ms").or("9223372036854775807").at_least(1)
         .from(&[same("log.cleaner.max.compaction.lag.ms")])
-        .not_yet("log compaction")
         .doc("Age after which the log must be compacted."),
     int("max.message.bytes").or("1048588").at_least(0).from(&[same("message.max.bytes")])
         .doc("Largest record batch, after compression, that is accepted."),
@@ -70,11 +68,9 @@ pub(super) const KEYS: &[Key] = &[
         .doc("Whether a record carries the producer's time or the time of the append."),
     double("min.cleanable.dirty.ratio").or("0.5").between_f(0.0, 1.0)
         .from(&[same("log.cleaner.min.cleanable.ratio")])
-        .not_yet("log compaction")
         .doc("Share of not yet compacted bytes from which the log is worth cleaning."),
     long("min.compaction.lag.ms").or("0").at_least(0)
         .from(&[same("log.cleaner.min.compaction.lag.ms")])
-        .not_yet("log compaction")
         .doc("Age below which a record is never compacted away."),
     int("min.insync.replicas").or("1").at_least(1).from(&[same("min.insync.replicas")])
         .doc("In-sync replicas that a write with acks=all needs."),

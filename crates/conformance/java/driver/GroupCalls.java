@@ -19,6 +19,7 @@ import org.apache.kafka.clients.admin.MemberToRemove;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RemoveMembersFromConsumerGroupOptions;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 
 final class GroupCalls {
@@ -51,8 +52,11 @@ final class GroupCalls {
             default -> throw new IllegalArgumentException(wanted.asText());
         };
         TopicPartition partition = AdminCalls.partition(a);
+        boolean committed = a.path("isolation").asText().equals("read_committed");
+        ListOffsetsOptions options =
+                new ListOffsetsOptions(committed ? IsolationLevel.READ_COMMITTED : IsolationLevel.READ_UNCOMMITTED);
         ListOffsetsResult.ListOffsetsResultInfo info =
-                AdminCalls.get(admin.get().listOffsets(Map.of(partition, spec), new ListOffsetsOptions()).partitionResult(partition));
+                AdminCalls.get(admin.get().listOffsets(Map.of(partition, spec), options).partitionResult(partition));
         return Driver.JSON.createObjectNode().put("offset", info.offset()).put("timestamp", info.timestamp())
                 .put("leader_epoch", info.leaderEpoch().orElse(-1));
     }

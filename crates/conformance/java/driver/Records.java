@@ -31,6 +31,7 @@ final class Records {
         commands.put("produce", this::produce);
         commands.put("consume", this::consume);
         commands.put("initTransactions", this::initTransactions);
+        commands.put("transact", this::transact);
     }
 
     /** "topic", "config", and "records" or "generate": {"count", "size", "partitions"}. */
@@ -67,6 +68,28 @@ final class Records {
                 new KafkaProducer<>(Driver.config(bootstrap, arguments), new ByteArraySerializer(), new ByteArraySerializer())) {
             producer.initTransactions();
         }
+        return Driver.JSON.createObjectNode();
+    }
+
+    /** "topic", "config", "transactions": [["commit" or "abort" or "leave open", value, ...], ...], in partition 0. */
+    private JsonNode transact(JsonNode arguments) throws Exception {
+        KafkaProducer<byte[], byte[]> producer =
+                new KafkaProducer<>(Driver.config(bootstrap, arguments), new ByteArraySerializer(), new ByteArraySerializer());
+        producer.initTransactions();
+        Duration patience = Duration.ofSeconds(30);
+        for (JsonNode transaction : arguments.path("transactions")) {
+            producer.beginTransaction();
+            for (int at = 1; at < transaction.size(); at++) {
+                producer.send(new ProducerRecord<>(arguments.path("topic").asText(), 0, null, bytes(transaction.get(at)))).get();
+            }
+            switch (transaction.get(0).asText()) {
+                case "commit" -> producer.commitTransaction();
+                case "abort" -> producer.abortTransaction();
+                // An orderly close would abort it.
+                default -> patience = Duration.ZERO;
+            }
+        }
+        producer.close(patience);
         return Driver.JSON.createObjectNode();
     }
 

@@ -9,9 +9,9 @@ use ottla_record::{Batch, BatchError, BatchHeader, Batches, ControlType, Decompr
 use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp, WallTime};
 
 use super::PartitionLog;
-use crate::error::AppendError;
+use crate::error::{AppendError, ReadError};
 use crate::prepare::{AppendOrigin, PreparedAppend};
-use crate::producer::RememberedBatch;
+use crate::producer::{Marker, RememberedBatch};
 use crate::segment::{Outgoing, RollRules, Segment};
 use crate::storage::{Storage, StorageFile as _};
 
@@ -64,8 +64,9 @@ impl<S: Storage> PartitionLog<S> {
     ) -> Few<Result<AppendInfo, AppendError>> {
         let mut results = Few::with_capacity(run.len());
         while let Some(first) = run.first() {
+            let proven = self.prove_end();
             let taken = match self.check_producer(first) {
-                _ if self.failed => Err(AppendError::Failed),
+                _ if self.failed => Err(proven.err().unwrap_or(AppendError::Failed)),
                 Err(error) => Err(error),
                 Ok(Some(earlier)) => Ok(Few::from_buf([self.duplicate(&earlier)])),
                 Ok(None) => self.append_some(run, epoch, now),
@@ -143,7 +144,7 @@ impl<S: Storage> PartitionLog<S> {
             header.max_timestamp = prepared.max_timestamp;
             let mut head = prepared.header;
             Patch::place(&mut head, header.base_offset, epoch);
-            let marker = marker_epoch(&prepared.batch, &self.config.decompress_limits)?;
+            let marker = read_marker(&prepared.batch, &self.config.decompress_limits)?;
             next = header.next_offset();
             placed.push((header, head, marker));
         }
@@ -189,6 +190,7 @@ impl<S: Storage> PartitionLog<S> {
         if self.failed {
             return Err(AppendError::Failed);
         }
+        self.prove_end()?;
         let mut batches = Vec::new();
         let mut markers = Vec::new();
         let mut expected = self.end;
@@ -200,7 +202,7 @@ impl<S: Storage> PartitionLog<S> {
             }
             expected = batch.header().next_offset();
             // Whatever can be wrong with a batch is found before anything is written.
-            markers.push(marker_epoch(&batch, &self.config.decompress_limits)?);
+            markers.push(read_marker(&batch, &self.config.decompress_limits)?);
             batches.push(batch);
         }
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(None) };
@@ -222,6 +224,29 @@ impl<S: Storage> PartitionLog<S> {
             self.note_producer(batch.header(), marker);
         }
         Ok(Some(info))
+    }
+
+    /// Before anything is put where a clean stop said that the log ends, the last batch must say so too.
+    fn prove_end(&mut self) -> Result<(), AppendError> {
+        if !std::mem::take(&mut self.end_unproven) {
+            return Ok(());
+        }
+        let end = self.end;
+        let Self { segments, home, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment");
+        let refused = match active.last_batch(home) {
+            Ok(last) => {
+                let found = last.map_or_else(|| active.base(), |last| last.header.next_offset());
+                if found == end {
+                    return Ok(());
+                }
+                AppendError::WrongEnd { end, found }
+            }
+            Err(ReadError::Disk(source)) => AppendError::Disk { at: end, source },
+            Err(_) => AppendError::WrongEnd { end, found: active.base() },
+        };
+        self.failed = true;
+        Err(refused)
     }
 
     /// A repeat that the state does not know may be in the log: a snapshot has the last batch alone.
@@ -338,9 +363,13 @@ impl<S: Storage> PartitionLog<S> {
         AppendError::Disk { at, source }
     }
 
-    fn note_producer(&mut self, header: &BatchHeader, marker: Option<i32>) {
+    fn note_producer(&mut self, header: &BatchHeader, marker: Option<Marker>) {
         match marker {
-            Some(coordinator_epoch) => self.producers.note_marker(header, coordinator_epoch),
+            Some(marker) => {
+                if let Some(aborted) = self.producers.note_marker(header, marker) {
+                    self.active().note_aborted(aborted);
+                }
+            }
             None if !header.attributes.is_control() => self.producers.note(header),
             None => {}
         }
@@ -382,7 +411,7 @@ impl<S: Storage> PartitionLog<S> {
         let next = Segment::create(home, base, now)?;
         self.segments.push(next);
         self.names_unsynced = true;
-        // Not synced: after a crash, an older one and the batches behind it will do.
+        // Synced with the next flush: until then an older one and the batches behind it will do.
         self.take_snapshot(false)
     }
 }
@@ -413,23 +442,24 @@ fn max_timestamp<'a>(headers: impl Iterator<Item = &'a BatchHeader>) -> Timestam
     headers.map(|header| header.max_timestamp).max().unwrap_or_default()
 }
 
-/// Epoch of the transaction coordinator, if the batch is a producer's marker: its value is a
-/// version and the epoch.
-pub(crate) fn marker_epoch(
+/// What the batch says if it is a producer's marker: its value is a version and the epoch of the
+/// transaction coordinator.
+pub(crate) fn read_marker(
     batch: &Batch,
     limits: &DecompressLimits,
-) -> Result<Option<i32>, BatchError> {
+) -> Result<Option<Marker>, BatchError> {
     if batch.header().producer_id.is_none() || !batch.header().attributes.is_control() {
         return Ok(None);
     }
     // Compaction leaves an empty batch when the whole transaction is gone.
     let Some(record) = batch.records(limits)?.next().transpose()? else { return Ok(None) };
-    match ControlType::of(&record)? {
-        ControlType::Abort | ControlType::Commit => {
-            let mut value = Reader::new(record.value.unwrap_or_default());
-            value.i16("marker version").map_err(BatchError::Control)?;
-            value.i32("coordinator epoch").map(Some).map_err(BatchError::Control)
-        }
-        _ => Ok(None),
-    }
+    let aborts = match ControlType::of(&record)? {
+        ControlType::Abort => true,
+        ControlType::Commit => false,
+        _ => return Ok(None),
+    };
+    let mut value = Reader::new(record.value.unwrap_or_default());
+    value.i16("marker version").map_err(BatchError::Control)?;
+    let coordinator_epoch = value.i32("coordinator epoch").map_err(BatchError::Control)?;
+    Ok(Some(Marker { aborts, coordinator_epoch }))
 }

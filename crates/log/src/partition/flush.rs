@@ -24,8 +24,8 @@ pub struct FlushJob<S: Storage> {
     storage: Arc<S>,
     dir: PathBuf,
     segments: Vec<(Offset, Arc<S::File>)>,
-    /// Index files of sealed segments: recovery trusts them.
-    index_paths: Vec<PathBuf>,
+    /// Indexes of sealed segments, and producers as they were at their ends: recovery trusts them.
+    trusted_paths: Vec<PathBuf>,
     names: bool,
     /// The directory itself is new: its topic id, and its name, must be synced too.
     new: bool,
@@ -49,7 +49,7 @@ impl<S: Storage> FlushJob<S> {
         for (_, file) in &self.segments {
             file.sync()?;
         }
-        for path in &self.index_paths {
+        for path in &self.trusted_paths {
             sync_if_there(&*self.storage, path)?;
         }
         if self.new {
@@ -71,17 +71,27 @@ impl<S: Storage> FlushJob<S> {
 impl<S: Storage> PartitionLog<S> {
     /// What must be synced so that all records appended so far are durable; `None` if they are.
     pub fn prepare_flush(&mut self) -> Option<FlushJob<S>> {
+        self.prepare_flush_with(false)
+    }
+
+    // With the indexes of the segment that grows, if they are complete and will be trusted.
+    fn prepare_flush_with(&mut self, active_indexes: bool) -> Option<FlushJob<S>> {
         let idle = self.flushed == self.end && !self.names_unsynced && !self.new;
         if self.failed || (idle && !self.epochs.is_changed()) {
             return None;
         }
         let truncations = self.truncations;
         let epochs = self.epochs.is_changed().then(|| (self.epochs_path(), self.epochs.render()));
-        let Self { segments, home, .. } = self;
-        let active_base = segments.last().map(|segment| segment.base());
+        let Self { segments, home, snapshots, .. } = self;
         let mut files = Vec::new();
-        let mut index_paths = Vec::new();
-        for segment in segments.iter_mut().filter(|segment| segment.is_unsynced()) {
+        let mut trusted_paths = Vec::new();
+        // From the last to the first, so that each knows where the one behind it begins.
+        let mut next_base = None;
+        for segment in segments.iter_mut().rev() {
+            let after = next_base.replace(segment.base());
+            if !segment.is_unsynced() {
+                continue;
+            }
             match segment.file(home) {
                 Ok(file) => files.push((segment.base(), file)),
                 Err(_) => {
@@ -89,12 +99,17 @@ impl<S: Storage> PartitionLog<S> {
                     return None;
                 }
             }
-            if Some(segment.base()) != active_base {
-                index_paths.extend(segment.index_paths(home));
+            if active_indexes || after.is_some() {
+                trusted_paths.extend(segment.index_paths(home));
             }
+            let snapshot = after.filter(|after| snapshots.binary_search(after).is_ok());
+            trusted_paths.extend(
+                snapshot.map(|snapshot| home.dir.join(file_name(snapshot, SNAPSHOT_SUFFIX))),
+            );
             // What is appended from here on is not covered.
             segment.set_unsynced(false);
         }
+        files.reverse();
         let names = std::mem::take(&mut self.names_unsynced);
         let new = std::mem::take(&mut self.new);
         self.epochs.set_changed(false);
@@ -102,7 +117,7 @@ impl<S: Storage> PartitionLog<S> {
             storage: Arc::clone(&self.home.storage),
             dir: self.home.dir.clone(),
             segments: files,
-            index_paths,
+            trusted_paths,
             names,
             new,
             epochs,
@@ -146,8 +161,12 @@ impl<S: Storage> PartitionLog<S> {
     /// # Errors
     /// As [`PartitionLog::complete_flush`].
     pub fn flush(&mut self) -> Result<Offset, LogError> {
+        self.flush_with(false)
+    }
+
+    fn flush_with(&mut self, active_indexes: bool) -> Result<Offset, LogError> {
         self.refuse_if_failed()?;
-        match self.prepare_flush() {
+        match self.prepare_flush_with(active_indexes) {
             Some(job) => {
                 let outcome = job.run();
                 self.complete_flush(job, outcome)
@@ -179,9 +198,12 @@ impl<S: Storage> PartitionLog<S> {
             let active = segments.last_mut().expect("a log has a segment");
             if active.size() > 0 || active.indexes_dirty() {
                 active.seal(home)?;
+                // A clean start trusts the indexes, whenever they were written.
+                active.set_unsynced(true);
+                self.names_unsynced = true;
             }
             self.take_snapshot(true)?;
-            self.flush()?;
+            self.flush_with(true)?;
             self.closed_at = Some(self.end);
         }
         let Self { segments, home, .. } = self;
@@ -253,7 +275,7 @@ impl<S: Storage> PartitionLog<S> {
 }
 
 // Retention may have been faster, and a topic may have no id.
-fn sync_if_there<S: Storage>(storage: &S, path: &Path) -> io::Result<()> {
+pub(crate) fn sync_if_there<S: Storage>(storage: &S, path: &Path) -> io::Result<()> {
     match storage.open(path) {
         Ok(file) => file.sync(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -5,6 +5,7 @@
 //! watermark belongs to replication and is passed in where it matters.
 
 mod append;
+mod compact;
 mod flush;
 mod read;
 mod relocate;
@@ -14,11 +15,12 @@ mod truncate;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition, Uuid, WallTime};
 
 use crate::checkpoint::render_topic_id;
+use crate::compact::Running;
 use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::{LogError, OpenError};
@@ -28,8 +30,9 @@ use crate::segment::{Home, Segment};
 use crate::storage::{Storage, StorageFile as _};
 
 pub use append::AppendInfo;
-pub(crate) use append::marker_epoch;
+pub(crate) use append::read_marker;
 pub use flush::FlushJob;
+pub(crate) use flush::sync_if_there;
 use read::Cursors;
 pub use read::FetchSlice;
 pub use relocate::{CopyJob, RelocateError, Relocation, future_dir_name};
@@ -60,9 +63,13 @@ pub struct PartitionLog<S: Storage> {
     new: bool,
     /// End of the log when a stop or a clean start found its files complete.
     closed_at: Option<Offset>,
+    /// The end is what a clean stop said, and no batch has been looked at.
+    end_unproven: bool,
     /// Counts truncations, so that a flush that began before one knows nothing.
     truncations: u64,
     cursors: Cursors,
+    /// The pass of compaction that is under way.
+    compaction: Weak<Running>,
     failed: bool,
 }
 
@@ -83,6 +90,7 @@ pub(crate) struct Parts<S: Storage> {
     pub(crate) names_unsynced: bool,
     pub(crate) new: bool,
     pub(crate) closed_at: Option<Offset>,
+    pub(crate) end_unproven: bool,
 }
 
 impl<S: Storage> PartitionLog<S> {
@@ -102,8 +110,10 @@ impl<S: Storage> PartitionLog<S> {
             names_unsynced: parts.names_unsynced,
             new: parts.new,
             closed_at: parts.closed_at,
+            end_unproven: parts.end_unproven,
             truncations: 0,
             cursors: Cursors::default(),
+            compaction: Weak::new(),
             failed: false,
         };
         log.check();
@@ -164,6 +174,7 @@ impl<S: Storage> PartitionLog<S> {
             names_unsynced: true,
             new: true,
             closed_at: None,
+            end_unproven: false,
         }))
     }
 
@@ -218,10 +229,10 @@ impl<S: Storage> PartitionLog<S> {
         self.flushed
     }
 
-    /// First offset of the oldest open transaction. Consumers that read committed records only
-    /// must not read from here on.
-    pub fn first_unstable_offset(&self) -> Option<Offset> {
-        self.producers.first_open()
+    /// First offset of the oldest transaction that is open, or was until a marker at or behind the
+    /// high watermark. Consumers that read committed records only must not read from here on.
+    pub fn first_unstable_offset(&mut self, high_watermark: Offset) -> Option<Offset> {
+        self.producers.first_unstable(high_watermark)
     }
 
     /// Bytes in all segments.
@@ -282,6 +293,7 @@ impl<S: Storage> PartitionLog<S> {
 
     /// Refuses every change from here on, and says so to whoever reads: its disk is gone.
     pub fn fail(&mut self) {
+        self.abort_compaction();
         self.failed = true;
     }
 
@@ -291,7 +303,8 @@ impl<S: Storage> PartitionLog<S> {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn delete(self, unique: Uuid) -> io::Result<PathBuf> {
+    pub fn delete(mut self, unique: Uuid) -> io::Result<PathBuf> {
+        self.abort_compaction();
         let name = deleted_dir_name(&self.partition, unique);
         let target = self.home.dir.with_file_name(name);
         let parent = self.home.dir.parent().unwrap_or_else(|| Path::new(".")).to_path_buf();

@@ -8,8 +8,10 @@ use ottla_types::Offset;
 
 use super::PartitionLog;
 use crate::error::ReadError;
+use crate::format::{LOG_SUFFIX, file_name};
 use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
+use crate::txn_index::AbortedTransaction;
 use crate::walk::{Placed, read_range};
 use crate::window::{ReadBuffer, Window};
 
@@ -44,6 +46,8 @@ struct Cursor {
     offset: Offset,
     segment: Offset,
     position: u64,
+    /// The batch there, if the earlier read has seen it.
+    seen: Option<Placed>,
 }
 
 // Consumers of one partition that are behind at the same time, and at different places, are few.
@@ -163,8 +167,11 @@ impl<S: Storage> PartitionLog<S> {
         if upper_bound <= from {
             return Ok(None);
         }
+        // Open from here to the last look at it, and beyond if the storage keeps it.
+        let near = self.segment_of(from);
+        let opened = self.opened(near)?;
         let Some((index, start)) = self.locate_start(from, window)? else { return Ok(None) };
-        let file = self.segments[index].file(&self.home)?;
+        let file = if index == near { opened } else { self.opened(index)? };
         if start.header.next_offset() > upper_bound {
             return Ok(None);
         }
@@ -193,10 +200,51 @@ impl<S: Storage> PartitionLog<S> {
         };
         assert!(start.position < end, "a read yields at least one batch");
         let segment_base = segment.base();
-        self.cursors.put(Cursor { offset: next_offset, segment: segment_base, position: end });
+        // Where the limit cut the read off, the batch behind it was looked at to know that.
+        let seen = if end < segment.size() && window.holds(segment_base, end) {
+            segment.batch_at(home, end, window)?
+        } else {
+            None
+        };
+        let cursor = Cursor { offset: next_offset, segment: segment_base, position: end, seen };
+        self.cursors.put(cursor);
         let len = usize::try_from(end - start.position).unwrap_or(usize::MAX);
         let (position, first_offset) = (start.position, start.header.base_offset);
         Ok(Some(Range { file, position, len, first_offset, next_offset }))
+    }
+
+    /// Aborted transactions with records from `from` on and before `end`, oldest marker first: what a
+    /// reader of committed records must skip in that range. `end` is at most the last stable offset.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn aborted_between(
+        &mut self,
+        from: Offset,
+        end: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let first = self.segment_of(from);
+        let mut found = Vec::new();
+        for segment in self.segments.iter_mut().skip(first) {
+            let aborted = segment.aborted(&self.home)?;
+            found.extend(aborted.iter().filter(|one| one.touches(from, end)));
+            if aborted.last().is_some_and(|last| end <= last.last_stable_offset) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The file of a segment. One that is not kept open because it grows is the storage's to keep.
+    fn opened(&mut self, index: usize) -> Result<Arc<S::File>, ReadError> {
+        let segment = &mut self.segments[index];
+        let file = segment.file(&self.home)?;
+        // Nobody else has it: it was opened just now.
+        if !segment.is_open() && Arc::strong_count(&file) == 1 {
+            let path = self.home.dir.join(file_name(segment.base(), LOG_SUFFIX));
+            self.home.storage.keep_for_reads(&path, &file);
+        }
+        Ok(file)
     }
 
     // As `locate`, but where an earlier read ended the batch is known.
@@ -208,12 +256,14 @@ impl<S: Storage> PartitionLog<S> {
         if let Some(cursor) = self.cursors.take(from) {
             let index = self.segment_of(cursor.segment);
             let segment = &mut self.segments[index];
-            if segment.base() == cursor.segment
-                && cursor.position < segment.size()
-                && let Ok(Some(placed)) = segment.batch_at(&self.home, cursor.position, window)
-                && placed.header.base_offset == from
-            {
-                return Ok(Some((index, placed)));
+            if segment.base() == cursor.segment && cursor.position < segment.size() {
+                let placed = match cursor.seen {
+                    Some(placed) => Some(placed),
+                    None => segment.batch_at(&self.home, cursor.position, window).ok().flatten(),
+                };
+                if let Some(placed) = placed.filter(|placed| placed.header.base_offset == from) {
+                    return Ok(Some((index, placed)));
+                }
             }
         }
         self.locate(from, window)

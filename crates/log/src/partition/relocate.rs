@@ -245,6 +245,7 @@ impl<S: Storage> Relocation<S> {
             return Err(RelocateError::Target(LogError::Disk(error)));
         }
         self.future.home.dir = target;
+        source.abort_compaction();
         std::mem::swap(&mut *self.future, source);
         // Its directory has another name; nothing may be written there any more.
         self.future.failed = true;

@@ -50,6 +50,10 @@ pub struct DeletedFiles<S: Storage> {
 }
 
 impl<S: Storage> DeletedFiles<S> {
+    pub(super) fn new(storage: Arc<S>, paths: Vec<PathBuf>, segments: Vec<Expired>) -> Self {
+        Self { storage, paths, segments }
+    }
+
     /// Removes the files; call it after `file.delete.delay.ms`. What is gone already is fine.
     ///
     /// # Errors
@@ -109,7 +113,7 @@ impl<S: Storage> PartitionLog<S> {
     }
 
     /// Takes the segments that may go out of the log; their files are renamed, and removed by the
-    /// caller later. `None` if there is nothing to do.
+    /// caller later. `None` if there is nothing to do, or the log is being compacted.
     ///
     /// # Errors
     /// The disk failed: the log refuses every later change.
@@ -119,6 +123,9 @@ impl<S: Storage> PartitionLog<S> {
         high_watermark: Offset,
     ) -> Result<Option<DeletedFiles<S>>, LogError> {
         self.refuse_if_failed()?;
+        if self.is_compacting() {
+            return Ok(None);
+        }
         let expired = self.expired_segments(now, high_watermark)?;
         if expired.is_empty() {
             return Ok(None);
@@ -146,24 +153,28 @@ impl<S: Storage> PartitionLog<S> {
         self.set_log_start(self.log_start.max(start));
         let mut paths = Vec::new();
         for segment in &gone {
-            paths.extend(self.rename_away(segment.base())?);
+            paths.extend(self.rename_away(segment.base(), true)?);
         }
         self.names_unsynced = true;
-        Ok(DeletedFiles { storage: Arc::clone(&self.home.storage), paths, segments: expired })
+        Ok(DeletedFiles::new(Arc::clone(&self.home.storage), paths, expired))
     }
 
-    /// Renames the files of a segment; returns their new paths.
-    fn rename_away(&mut self, base: Offset) -> io::Result<Vec<PathBuf>> {
+    /// Renames the files of a segment, with the snapshot at its base or without; returns their new
+    /// paths.
+    pub(super) fn rename_away(
+        &mut self,
+        base: Offset,
+        with_snapshot: bool,
+    ) -> io::Result<Vec<PathBuf>> {
         let mut renamed = Vec::new();
-        // The snapshot at the base of a segment belongs to it.
-        let snapshot = self.snapshots.binary_search(&base).ok();
+        let snapshot = self.snapshots.binary_search(&base).ok().filter(|_| with_snapshot);
         if let Some(at) = snapshot {
             self.snapshots.remove(at);
         }
-        // The log goes last: without it the others are orphans, which recovery removes.
-        let others = [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX];
-        let snapshot = snapshot.map(|_| SNAPSHOT_SUFFIX);
-        for suffix in others.into_iter().chain(snapshot).chain([LOG_SUFFIX]) {
+        // The log goes first: without it the others are orphans, which recovery removes. A log that
+        // came back without its aborted transactions would show them.
+        let files = [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX];
+        for suffix in files.into_iter().chain(snapshot.map(|_| SNAPSHOT_SUFFIX)) {
             let name = file_name(base, suffix);
             let target = self.home.dir.join(format!("{name}{DELETED_SUFFIX}"));
             match self.home.storage.rename(&self.home.dir.join(name), &target) {

@@ -8,14 +8,18 @@ use super::PartitionLog;
 use crate::error::LogError;
 use crate::format::{SNAPSHOT_SUFFIX, file_name};
 use crate::producer::Producers;
-use crate::recovery::{rebuild_producers, remove_segment};
+use crate::recovery::{Replay, rebuild_producers, remove_segment};
 use crate::segment::Segment;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageFile as _};
 use crate::window::Window;
 
 impl<S: Storage> PartitionLog<S> {
     /// Cuts the log back so that it ends at or before `offset`: a batch that reaches beyond it
-    /// goes as a whole. An offset at or behind the end changes nothing. Returns the new end.
+    /// goes as a whole. An offset at or behind the end changes nothing. Returns the new end. A power
+    /// cut brings nothing back of what was cut off.
+    ///
+    /// A recovery point kept elsewhere must not lie behind the new end: whoever keeps one lowers it
+    /// first, or what a power cut tears later counts as damage.
     ///
     /// # Errors
     /// The offset lies before the start of the log, or the disk failed (then the log refuses every
@@ -39,24 +43,32 @@ impl<S: Storage> PartitionLog<S> {
         cut.map(|()| self.end)
     }
 
+    // What is cut off is durably gone before anything takes its place: bytes that come back behind
+    // newer ones could continue them.
     fn cut(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.abort_compaction();
         let keep = self.segment_of(offset) + 1;
-        for segment in self.segments.split_off(keep) {
-            remove_segment(&self.home, segment.base())?;
-        }
+        let gone = self.segments.split_off(keep);
         let Self { segments, home, .. } = self;
         let active = segments.last_mut().expect("a log has a segment");
-        let end = match active.locate(home, offset, &mut Window::default())? {
-            Some(placed) => {
-                let end = placed.header.base_offset;
-                active.truncate(home, placed.position, end)?;
-                end
-            }
+        let place = active.locate(home, offset, &mut Window::default())?;
+        let end = match place {
+            Some(placed) => placed.header.base_offset,
             None => match active.last_batch(home)? {
                 Some(last) => last.header.next_offset(),
                 None => active.base(),
             },
         };
+        self.remove_all(&gone, |at| at > end)?;
+        if let Some(placed) = place {
+            let Self { segments, home, .. } = self;
+            let (active, older) = segments.split_last_mut().expect("a log has a segment");
+            // Nor may the cut be durable and what lies before it not.
+            for segment in older.iter_mut().filter(|segment| segment.is_unsynced()) {
+                segment.file(home)?.sync()?;
+            }
+            active.truncate(home, placed.position, end)?;
+        }
         self.truncations += 1;
         self.cursors.clear();
         self.names_unsynced = true;
@@ -65,18 +77,30 @@ impl<S: Storage> PartitionLog<S> {
         self.flushed = self.flushed.min(end);
         self.log_start = self.log_start.min(end);
         self.epochs.truncate_from_end(end);
-        self.remove_snapshots(|at| at > end)?;
         self.producers = rebuild_producers(
             &self.home,
             &mut self.segments,
             &mut self.snapshots,
-            end,
-            &self.config.decompress_limits,
+            Replay { untold: None, end, limits: &self.config.decompress_limits },
         )?;
         Ok(())
     }
 
-    /// Forgets everything and starts over with an empty log whose next record gets `start`.
+    // What tells of segments goes before them, and the last one first: a crash leaves no gap.
+    fn remove_all(
+        &mut self,
+        gone: &[Segment<S::File>],
+        snapshots: impl Fn(Offset) -> bool,
+    ) -> io::Result<()> {
+        self.remove_snapshots(snapshots)?;
+        for segment in gone.iter().rev() {
+            remove_segment(&self.home, segment.base())?;
+        }
+        self.home.storage.sync_dir(&self.home.dir)
+    }
+
+    /// Forgets everything and starts over with an empty log whose next record gets `start`. A
+    /// recovery point kept elsewhere is set to 0 first.
     ///
     /// # Errors
     /// The disk failed: the log refuses every later change.
@@ -91,13 +115,14 @@ impl<S: Storage> PartitionLog<S> {
     }
 
     fn empty(&mut self, start: Offset, now: WallTime) -> io::Result<()> {
+        self.abort_compaction();
         self.truncations += 1;
         self.cursors.clear();
         self.names_unsynced = true;
-        for segment in &self.segments {
-            remove_segment(&self.home, segment.base())?;
-        }
-        self.remove_snapshots(|_| true)?;
+        let gone = std::mem::take(&mut self.segments);
+        let removed = self.remove_all(&gone, |_| true);
+        self.segments = gone;
+        removed?;
         let segment = Segment::create(&self.home, start, now)?;
         self.segments = vec![segment];
         (self.log_start, self.end, self.flushed) = (start, start, start);

@@ -14,7 +14,9 @@ use std::time::Duration;
 use ottla_record::BatchHeader;
 use ottla_types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, WallTime};
 
+use crate::compact::LastRecord;
 use crate::error::AppendError;
+use crate::txn_index::AbortedTransaction;
 
 pub(crate) use snapshot::{decode, encode};
 
@@ -120,6 +122,15 @@ pub struct ProducerView {
 pub(crate) struct Producers {
     entries: HashMap<ProducerId, ProducerEntry>,
     open: BTreeMap<Offset, ProducerId>,
+    /// First and last offsets of transactions that have ended, but perhaps not for every replica.
+    ended: VecDeque<(Offset, Offset)>,
+}
+
+/// The record by which a coordinator ends a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) aborts: bool,
+    pub(crate) coordinator_epoch: i32,
 }
 
 impl Producers {
@@ -190,16 +201,25 @@ impl Producers {
         }
     }
 
-    /// Notes the marker that ends a producer's transaction.
-    pub(crate) fn note_marker(&mut self, header: &BatchHeader, coordinator_epoch: i32) {
-        let Some(producer_id) = header.producer_id else { return };
+    /// Notes the marker that ends a producer's transaction; returns the transaction if it was aborted.
+    pub(crate) fn note_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: Marker,
+    ) -> Option<AbortedTransaction> {
+        let producer_id = header.producer_id?;
         let entry = self.entries.entry(producer_id).or_default();
         entry.set_epoch(header.producer_epoch);
-        entry.coordinator_epoch = coordinator_epoch;
+        entry.coordinator_epoch = marker.coordinator_epoch;
         entry.last_timestamp = header.max_timestamp;
-        if let Some(start) = entry.transaction_start.take() {
-            self.open.remove(&start);
-        }
+        let first_offset = entry.transaction_start.take()?;
+        self.open.remove(&first_offset);
+        let last_offset = header.last_offset();
+        self.ended.push_back((first_offset, last_offset));
+        let last_stable_offset = self.first_open().unwrap_or_else(|| last_offset.next());
+        let aborted =
+            AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset };
+        marker.aborts.then_some(aborted)
     }
 
     /// Whether the log may tell more of a producer than is known here. Asking once is enough.
@@ -230,6 +250,16 @@ impl Producers {
         self.open.keys().next().copied()
     }
 
+    /// First offset of the oldest transaction that is open, or whose marker lies at or behind the high
+    /// watermark: it may be open again once another replica leads. Forgets those before.
+    pub(crate) fn first_unstable(&mut self, high_watermark: Offset) -> Option<Offset> {
+        while self.ended.front().is_some_and(|(_, last)| *last < high_watermark) {
+            self.ended.pop_front();
+        }
+        let ended = self.ended.iter().map(|(first, _)| *first).min();
+        self.first_open().into_iter().chain(ended).min()
+    }
+
     /// Forgets producers that have been silent for `expiration` and have no open transaction.
     pub(crate) fn expire(&mut self, now: WallTime, expiration: Duration) -> usize {
         let before = self.entries.len();
@@ -256,6 +286,15 @@ impl Producers {
             .collect();
         views.sort_unstable_by_key(|view| view.producer_id);
         views
+    }
+
+    /// Where each producer's sequence ends, for compaction.
+    pub(crate) fn last_records(&self) -> HashMap<ProducerId, LastRecord> {
+        let last = |entry: &ProducerEntry| LastRecord {
+            offset: entry.batches.back().map(|batch| batch.last_offset),
+            epoch: entry.epoch,
+        };
+        self.entries.iter().map(|(&id, entry)| (id, last(entry))).collect()
     }
 
     /// Number of producers.

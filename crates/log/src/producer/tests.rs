@@ -98,7 +98,7 @@ fn silent_producers_expire_unless_in_a_transaction() {
     assert_eq!(producers.expire(later, Duration::from_secs(60)), 1);
     let mut marker = batch(2, 0, 0, 1, 2);
     marker.attributes.0 |= format::TRANSACTIONAL_BIT | format::CONTROL_BIT;
-    producers.note_marker(&marker, 4);
+    producers.note_marker(&marker, Marker { aborts: false, coordinator_epoch: 4 });
     assert_eq!(producers.first_open(), None);
     assert_eq!(producers.views()[0].coordinator_epoch, Some(4));
     assert_eq!(producers.expire(later, Duration::from_secs(60)), 1);

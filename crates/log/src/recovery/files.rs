@@ -6,10 +6,11 @@ use std::io;
 use ottla_types::Offset;
 
 use super::disk;
+use super::swap::finish_swaps;
 use crate::error::OpenError;
 use crate::format::{
     CLEANED_SUFFIX, DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, OFFSET_ENTRY_LEN, SNAPSHOT_SUFFIX,
-    SWAP_SUFFIX, TIME_ENTRY_LEN, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, file_name, offset_in_name,
+    TIME_ENTRY_LEN, TIME_INDEX_SUFFIX, TXN_ENTRY_LEN, TXN_INDEX_SUFFIX, file_name, offset_in_name,
 };
 use crate::segment::{Home, Segment};
 use crate::storage::{DirEntry, Storage};
@@ -18,20 +19,26 @@ use crate::storage::{DirEntry, Storage};
 pub(super) struct Found<F> {
     pub(super) segments: Vec<Segment<F>>,
     pub(super) unindexed: Vec<Offset>,
+    /// First segment whose index of aborted transactions has an impossible length.
+    pub(super) untold: Option<Offset>,
     pub(super) snapshots: Vec<Offset>,
     pub(super) removed: usize,
+    /// Segments were put in place that a crash had kept from it.
+    pub(super) renamed: bool,
 }
 
 pub(super) fn sort_files<S: Storage>(home: &Home<S>) -> Result<Found<S::File>, OpenError> {
-    let entries = home.storage.list(&home.dir).map_err(|e| disk(&home.dir, e))?;
+    let list = || home.storage.list(&home.dir).map_err(|e| disk(&home.dir, e));
+    let mut entries = list()?;
+    let swapped = finish_swaps(home, &entries)?;
+    if swapped {
+        entries = list()?;
+    }
     let mut files: BTreeMap<&str, BTreeMap<Offset, &DirEntry>> = BTreeMap::new();
     // By name, so that files go in the same order everywhere.
     let mut left_over: BTreeMap<&str, &DirEntry> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| !entry.is_dir) {
         let name = entry.name.as_str();
-        if name.ends_with(SWAP_SUFFIX) {
-            return Err(OpenError::UnfinishedSwap { path: entry.path.clone() });
-        }
         if [DELETED_SUFFIX, CLEANED_SUFFIX, ".tmp"].iter().any(|end| name.ends_with(end)) {
             left_over.insert(name, entry);
             continue;
@@ -57,6 +64,7 @@ pub(super) fn sort_files<S: Storage>(home: &Home<S>) -> Result<Found<S::File>, O
         home.storage.remove_file(&entry.path).map_err(|e| disk(&entry.path, e))?;
     }
     let mut unindexed = Vec::new();
+    let mut untold = None;
     let mut segments = Vec::new();
     for (base, log) in &logs {
         let (index, time) = (indexes.get(base), times.get(base));
@@ -66,12 +74,16 @@ pub(super) fn sort_files<S: Storage>(home: &Home<S>) -> Result<Found<S::File>, O
         if !whole(index, OFFSET_ENTRY_LEN) || !whole(time, TIME_ENTRY_LEN) {
             unindexed.push(*base);
         }
-        let index_len = index.map_or(0, |entry| entry.len);
-        let time_len = time.map_or(0, |entry| entry.len);
-        segments.push(Segment::existing(*base, log.len, index_len, time_len, log.modified));
+        let txn = txns.get(base);
+        if txn.is_some() && !whole(txn, TXN_ENTRY_LEN) {
+            untold = untold.or(Some(*base));
+        }
+        let lens = [index, time, txn].map(|entry| entry.map_or(0, |entry| entry.len));
+        segments.push(Segment::existing(*base, log.len, lens, log.modified));
     }
     let snapshots = snapshots.into_keys().collect();
-    Ok(Found { segments, unindexed, snapshots, removed: left_over.len() })
+    let removed = left_over.len();
+    Ok(Found { segments, unindexed, untold, snapshots, removed, renamed: swapped })
 }
 
 /// Removes the files of a segment; the log first, because recovery removes indexes without one.

@@ -1,9 +1,12 @@
 //! The one door to the disk.
 //!
 //! Nothing in this crate opens, writes or renames a file except through [`Storage`], so a test can
-//! stand a simulated disk behind it ([`SimStorage`]) and take away everything that was not synced.
+//! stand a simulated disk behind it (`SimStorage`, with the feature `test-support`) that loses what
+//! was not synced, runs full, fails and rots.
 
 mod fs;
+mod index_file;
+#[cfg(feature = "test-support")]
 mod sim;
 
 use std::fmt::Debug;
@@ -14,7 +17,9 @@ use std::sync::Arc;
 use ottla_types::WallTime;
 
 pub use fs::FsStorage;
-pub use sim::{CrashMode, SimFile, SimStorage};
+pub use index_file::IndexFile;
+#[cfg(feature = "test-support")]
+pub use sim::{CrashMode, Fault, Operation, Rot, SimFile, SimStorage, Site};
 
 /// Where logs live.
 ///
@@ -51,6 +56,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 
     /// Reads a small file as a whole; `None` if there is none.
+    #[track_caller]
     fn read_small(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let file = match self.open(path) {
             Ok(file) => file,
@@ -67,8 +73,23 @@ pub trait Storage: Debug + Send + Sync + 'static {
         Ok(Some(content))
     }
 
+    /// Opens an index file to be searched. The caller keeps no hold of it, so a storage that wants it to be found
+    /// again soon keeps it, up to a bound of its own; this one reads it each time.
+    fn open_index(&self, path: &Path) -> io::Result<Arc<IndexFile>> {
+        let content = self.read_small(path)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(IndexFile::read(content)))
+    }
+
+    /// Offers a file that was opened to be read; reads of the same file are likely to follow. A storage whose
+    /// opening is not free keeps it for a while, up to a bound of its own, and lets go of it when the name is
+    /// renamed or removed; this one does not.
+    fn keep_for_reads(&self, path: &Path, file: &Arc<Self::File>) {
+        let _ = (path, file);
+    }
+
     /// Replaces a small file so that, whatever happens, either the old or the new content is
     /// there: a temporary file is written, synced and renamed, and the directory synced.
+    #[track_caller]
     fn replace_small(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(".tmp");
@@ -99,6 +120,11 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|len| len == 0)
     }
+    /// Sets the time of the last write, where there is one; it orders nothing, and need not be
+    /// durable.
+    fn set_modified(&self, _: WallTime) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
     /// The operating system's file, for sending ranges of it without a copy; `None` if there is
@@ -123,6 +149,7 @@ pub struct DirEntry {
 }
 
 /// Reads until `buffer` is full or the file ends; returns how many bytes were read.
+#[track_caller]
 pub(crate) fn read_full<F: StorageFile>(
     file: &F,
     buffer: &mut [u8],

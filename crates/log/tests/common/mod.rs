@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub(crate) mod compacted;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,16 +35,16 @@ pub(crate) fn config() -> LogConfig {
 
 pub(crate) fn create(config: LogConfig) -> (Arc<SimStorage>, Log) {
     let storage = Arc::new(SimStorage::new());
-    let log = PartitionLog::create(
-        Arc::clone(&storage),
-        Path::new(PARENT),
-        partition(),
-        None,
-        Offset(0),
-        Arc::new(config),
-        at(0),
-    );
-    (storage, log.expect("created"))
+    let log = try_create(&storage, &Arc::new(config)).expect("created");
+    (storage, log)
+}
+
+pub(crate) fn try_create(
+    storage: &Arc<SimStorage>,
+    config: &Arc<LogConfig>,
+) -> Result<Log, OpenError> {
+    let (storage, config) = (Arc::clone(storage), Arc::clone(config));
+    PartitionLog::create(storage, Path::new(PARENT), partition(), None, Offset(0), config, at(0))
 }
 
 pub(crate) fn open_as(

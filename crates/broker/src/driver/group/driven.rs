@@ -28,7 +28,7 @@ fn with_partition<F: Future<Output = ()>>(
     let name = TopicPartition::new(TopicName::parse(OFFSETS_TOPIC).unwrap(), INDEX);
     let config = Arc::new(LogConfig::default());
     let id = Some(TopicId(Uuid([7; 16])));
-    let (storage, now) = (Arc::new(FsStorage), clock.wall());
+    let (storage, now) = (Arc::new(FsStorage::default()), clock.wall());
     let log =
         PartitionLog::create(storage, folder.path(), name, id, Offset::ZERO, config.clone(), now);
     let path = folder.path().display().to_string();

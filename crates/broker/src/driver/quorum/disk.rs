@@ -406,7 +406,7 @@ pub(crate) fn read_snapshot_part(
     position: u64,
     most: usize,
 ) -> io::Result<Option<(u64, Bytes)>> {
-    let file = match FsStorage.open(&directory.join(id.file_name())) {
+    let file = match FsStorage::default().open(&directory.join(id.file_name())) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -87,7 +87,7 @@ mod tests {
         let config = LogConfig { segment_bytes: 1, ..LogConfig::default() };
         let trigger = SnapshotTrigger::new(u64::MAX, None, MonoTime::default());
         let now = Now { mono: MonoTime::default(), wall: WallTime::from_millis(0) };
-        let storage = Arc::new(FsStorage);
+        let storage = Arc::new(FsStorage::default());
         MetadataDisk::open(storage, root, true, config, now, trigger, retention).unwrap().0
     }
 

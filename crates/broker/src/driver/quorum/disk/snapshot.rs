@@ -285,7 +285,7 @@ mod tests {
         let control = ControlState::default();
         let wall = WallTime::from_millis(1_000);
         let builder = SnapshotBuilder::new(ID, wall, Timestamp(77), &control);
-        write(&FsStorage, folder.path(), ID, builder, image).unwrap();
+        write(&FsStorage::default(), folder.path(), ID, builder, image).unwrap();
         folder
     }
 
@@ -294,21 +294,26 @@ mod tests {
         let image = image(3_500, 10);
         let folder = written(&image);
         for piece in [1_000, 4_096, 100_000, PIECE] {
-            let loaded = load_in_pieces(&FsStorage, folder.path(), ID, piece).unwrap();
+            let loaded = load_in_pieces(&FsStorage::default(), folder.path(), ID, piece).unwrap();
             assert!(loaded.image == image, "in pieces of {piece}");
             assert_eq!((loaded.image.end(), loaded.image.epoch()), (ID.end, ID.epoch));
             assert_eq!(loaded.last_timestamp, Timestamp(77));
         }
-        assert_eq!(last_timestamp(&FsStorage, folder.path(), ID).unwrap(), Timestamp(77));
+        assert_eq!(
+            last_timestamp(&FsStorage::default(), folder.path(), ID).unwrap(),
+            Timestamp(77)
+        );
     }
 
     #[test]
     fn a_large_one_is_written_in_pieces_too() {
         let image = image(400, 30_000);
         let folder = written(&image);
-        let [(id, bytes)] = list(&FsStorage, folder.path()).unwrap()[..] else { panic!("one") };
+        let [(id, bytes)] = list(&FsStorage::default(), folder.path()).unwrap()[..] else {
+            panic!("one")
+        };
         assert!(id == ID && bytes > 2 * PIECE as u64);
-        assert!(load(&FsStorage, folder.path(), ID).unwrap().image == image);
+        assert!(load(&FsStorage::default(), folder.path(), ID).unwrap().image == image);
     }
 
     #[test]
@@ -318,11 +323,14 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for len in [0, 1, 60, 61, 200, whole.len() - 100, whole.len() - 1] {
             std::fs::write(&path, &whole[..len]).unwrap();
-            assert!(load_in_pieces(&FsStorage, folder.path(), ID, 512).is_err(), "{len}");
+            assert!(
+                load_in_pieces(&FsStorage::default(), folder.path(), ID, 512).is_err(),
+                "{len}"
+            );
         }
         let more = [whole.as_slice(), b"more"].concat();
         std::fs::write(&path, more).unwrap();
-        assert!(load(&FsStorage, folder.path(), ID).is_err());
+        assert!(load(&FsStorage::default(), folder.path(), ID).is_err());
     }
 
     #[test]
@@ -331,8 +339,8 @@ mod tests {
         let part = folder.path().join(format!("{}{UNFINISHED}", ID.file_name()));
         std::fs::write(&part, b"half").unwrap();
         std::fs::write(folder.path().join("other.part"), b"").unwrap();
-        delete_unfinished(&FsStorage, folder.path()).unwrap();
+        delete_unfinished(&FsStorage::default(), folder.path()).unwrap();
         assert!(!part.exists() && folder.path().join("other.part").exists());
-        assert_eq!(list(&FsStorage, folder.path()).unwrap().len(), 1);
+        assert_eq!(list(&FsStorage::default(), folder.path()).unwrap().len(), 1);
     }
 }
