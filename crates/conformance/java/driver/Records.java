@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Future;
+import java.util.function.BooleanSupplier;
 import java.util.zip.CRC32;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -71,16 +72,18 @@ final class Records {
         return Driver.JSON.createObjectNode();
     }
 
-    /** "topic", "config", "transactions": [["commit" or "abort" or "leave open", value, ...], ...], in partition 0. */
+    /** "topic", "config", "transactions": [["commit" or "abort" or "leave open", record or value, ...], ...], values in partition 0. */
     private JsonNode transact(JsonNode arguments) throws Exception {
         KafkaProducer<byte[], byte[]> producer =
                 new KafkaProducer<>(Driver.config(bootstrap, arguments), new ByteArraySerializer(), new ByteArraySerializer());
         producer.initTransactions();
         Duration patience = Duration.ofSeconds(30);
+        String topic = arguments.path("topic").asText();
         for (JsonNode transaction : arguments.path("transactions")) {
             producer.beginTransaction();
             for (int at = 1; at < transaction.size(); at++) {
-                producer.send(new ProducerRecord<>(arguments.path("topic").asText(), 0, null, bytes(transaction.get(at)))).get();
+                JsonNode one = transaction.get(at);
+                producer.send(one.isObject() ? record(topic, one) : new ProducerRecord<>(topic, 0, null, bytes(one))).get();
             }
             switch (transaction.get(0).asText()) {
                 case "commit" -> producer.commitTransaction();
@@ -117,7 +120,7 @@ final class Records {
         }
     }
 
-    /** "topic", "partitions" (all if none), "from" (earliest if none), "count", "timeout_ms", "brief". */
+    /** "topic", "partitions" (all if none), "from" (earliest if none), "count" or "until" (an offset), "timeout_ms", "brief". */
     private JsonNode consume(JsonNode arguments) {
         String topic = arguments.path("topic").asText();
         long count = arguments.path("count").asLong();
@@ -137,7 +140,12 @@ final class Records {
             }
             long deadline = System.currentTimeMillis() + arguments.path("timeout_ms").asLong(30_000);
             List<ConsumerRecord<byte[], byte[]>> seen = new ArrayList<>();
-            while (seen.size() < count && System.currentTimeMillis() < deadline) {
+            BooleanSupplier more = () -> seen.size() < count;
+            if (arguments.has("until")) {
+                long until = arguments.get("until").asLong();
+                more = () -> assigned.stream().anyMatch(p -> consumer.position(p) < until);
+            }
+            while (more.getAsBoolean() && System.currentTimeMillis() < deadline) {
                 consumer.poll(Duration.ofMillis(200)).forEach(seen::add);
             }
             return arguments.path("brief").asBoolean() ? brief(seen) : whole(seen);
