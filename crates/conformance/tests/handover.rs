@@ -1,20 +1,31 @@
-//! One directory, no conversion: Ottla and Apache Kafka take turns on it after clean stops.
+//! One node's directories, no conversion: Ottla and Apache Kafka take turns on it after clean stops.
 #![allow(clippy::indexing_slicing, reason = "a missing field of an answer is a failed test")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ottla_conformance::{Driver, ensure_java};
-use ottla_testkit::{Kind, Node, NodeOptions, wait_until};
+use ottla_testkit::{Folder, Kind, Node, NodeOptions, wait_until};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The directory's owners in order; each reads all that the former wrote and writes more.
 fn hand_over(owners: &[Kind]) -> Result<()> {
-    let mut node = Node::prepare(NodeOptions::default())?;
+    let disks = Folder::new("disks")?;
+    let dirs = ["a", "b", "c"].map(|name| disks.path().join(name).display().to_string());
+    let options = NodeOptions::default()
+        .with("log.dirs", &dirs.join(","))
+        .with("log.cleaner.backoff.ms", "50");
+    let mut node = Node::prepare(options)?;
     node.format(owners[0])?;
+    let mut compacted = Compacted::default();
     let (mut records, mut committed) = (0, Vec::new());
     for (turn, owner) in owners.iter().enumerate() {
-        let taken = take_turn(&mut node, *owner, turn, records)
-            .and_then(|mut driver| transactions(&mut driver, *owner, turn, &mut committed));
+        let taken = take_turn(&mut node, *owner, turn, records).and_then(|mut driver| {
+            compacted.takes_turn(&mut driver, disks.path(), turn)?;
+            transactions(&mut driver, *owner, turn, &mut committed)
+        });
         taken.with_context(|| format!("turn {turn}, {owner:?}\n{}", node.tail()))?;
         records += RECORDS;
         node.stop()?;
@@ -86,6 +97,70 @@ fn transactions(
         end["offset"].as_u64().zip(stable["offset"].as_u64()).map(|(end, stable)| end - stable);
     assert_eq!(open, Some(3), "the open transaction: {stable} of {end}");
     Ok(())
+}
+
+/// A topic that every owner fills and compacts.
+#[derive(Default)]
+struct Compacted {
+    newest: BTreeMap<String, String>,
+    cleaned: u64,
+}
+
+impl Compacted {
+    fn takes_turn(&mut self, driver: &mut Driver, disks: &Path, turn: usize) -> Result<()> {
+        if turn == 0 {
+            let configs = json!({"cleanup.policy": "compact", "segment.bytes": "1048576",
+                "min.cleanable.dirty.ratio": "0.01"});
+            driver.call(&json!({"do": "createTopics", "topic": "compacted", "partitions": 1,
+                "factor": 1, "configs": configs}))?;
+        } else {
+            self.is_there(driver)?;
+        }
+        let filler = "x".repeat(1000);
+        let mut records = Vec::new();
+        for number in 0..2500 {
+            // Some keys are of this turn alone.
+            let (key, value) = if number % 10 == 0 {
+                (format!("of turn {turn}: {number}"), format!("kept {turn} {filler}"))
+            } else {
+                (format!("key {}", number % 50), format!("{turn} {number} {filler}"))
+            };
+            records.push(json!({"partition": 0, "key": key, "value": value}));
+            self.newest.insert(key, value);
+        }
+        driver.call(&json!({"do": "produce", "topic": "compacted", "records": records}))?;
+        let mut cleaned = None;
+        wait_until("a pass of the cleaner", Duration::from_secs(60), || {
+            cleaned = cleaner_offset(disks);
+            cleaned > Some(self.cleaned)
+        })?;
+        self.cleaned = cleaned.context("an offset")?;
+        self.is_there(driver)
+    }
+
+    fn is_there(&self, driver: &mut Driver) -> Result<()> {
+        let ask = |spec: &str| json!({"do": "listOffsets", "topic": "compacted", "partition": 0, "spec": spec});
+        let end = driver.call(&ask("latest"))?["offset"].clone();
+        let seen = driver.call(&json!({"do": "consume", "topic": "compacted", "until": end}))?;
+        let seen = seen.as_array().context("records")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let newest: BTreeMap<String, String> =
+            seen.iter().map(|record| (text(&record["key"]), text(&record["value"]))).collect();
+        ensure!(newest == self.newest, "{} keys of {}", newest.len(), self.newest.len());
+        Ok(())
+    }
+}
+
+/// How far the cleaner was, in whichever directory the partition is.
+fn cleaner_offset(disks: &Path) -> Option<u64> {
+    let lines = ["a", "b", "c"].map(|dir| {
+        std::fs::read_to_string(disks.join(dir).join("cleaner-offset-checkpoint"))
+            .unwrap_or_default()
+    });
+    lines
+        .iter()
+        .flat_map(|text| text.lines())
+        .find_map(|line| line.strip_prefix("compacted 0 ")?.parse().ok())
 }
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
