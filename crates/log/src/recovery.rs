@@ -192,10 +192,11 @@ impl<S: Storage> Recovery<S> {
         mut run: impl FnMut(&mut [SegmentCheck<S>]),
     ) -> Result<(), OpenError> {
         // The segment that ends at the recovery point may have been closed since, and its indexes
-        // written but not synced.
+        // written but not synced. Empty ones behind it say nothing about where it ends.
         let after = self.segments.partition_point(|s| s.base() < self.info.recovery_point);
+        let filled = self.segments.iter().rposition(|s| !s.is_empty()).unwrap_or(0);
         let unsafe_from =
-            if self.info.clean { self.segments.len() } else { after.saturating_sub(1) };
+            if self.info.clean { self.segments.len() } else { after.saturating_sub(1).min(filled) };
         if unsafe_from < self.segments.len() {
             // The batches say better what the epochs are.
             let from = self.segments[unsafe_from].base();
@@ -278,10 +279,11 @@ impl<S: Storage> Recovery<S> {
         }
     }
 
-    // Behind a whole segment the next one begins; only compaction leaves gaps.
+    // Behind a whole segment the next one begins; only compaction leaves gaps, and nothing lets it begin before.
     fn check_gap(&mut self, index: usize, next: Offset, unsynced: bool) -> Result<(), OpenError> {
-        let base = self.segments.get(index + 1).map(Segment::base);
-        if !unsynced || self.info.config.compact || base.is_none_or(|base| base <= next) {
+        let Some(base) = self.segments.get(index + 1).map(Segment::base) else { return Ok(()) };
+        let fits = if self.info.config.compact { next <= base } else { next == base };
+        if !unsynced || fits {
             return Ok(());
         }
         let size = self.segments[index].size();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{DIR, PARENT, at, batch, client, config, create, names, offsets, reopen, values};
-use ottla_log::storage::{CrashMode, SimStorage};
+use ottla_log::storage::{CrashMode, Fault, SimStorage};
 use ottla_log::{
     AppendError, AppendOrigin, ExpiryReason, LogConfig, LogError, PartitionLog, ReadError, Storage,
     StorageFile,
@@ -391,6 +391,50 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
     storage.set_capacity(None);
     log.append(&client(&log, &["c"]), LeaderEpoch(0), at(1)).unwrap();
     assert_eq!(values(&mut log), ["a", "c"]);
+}
+
+#[test]
+fn a_disk_that_is_full_while_rolling_hides_nothing() {
+    let large = "x".repeat(200);
+    for call in 1.. {
+        let rules = LogConfig { segment_bytes: 500, ..config() };
+        let (storage, mut log) = create(rules);
+        let mut expected = vec!["a", &large];
+        for text in &expected {
+            log.append(&client(&log, &[text]), LeaderEpoch(0), at(1)).unwrap();
+        }
+        // Too large for the rest of the segment; what comes after it is not.
+        storage.inject(Fault::any().full().nth(call));
+        let rolled = log.append(&client(&log, &[&large]), LeaderEpoch(0), at(1)).is_ok();
+        storage.clear_faults();
+        if rolled {
+            expected.push(&large);
+        }
+        log.append(&client(&log, &["b"]), LeaderEpoch(0), at(1)).unwrap();
+        expected.push("b");
+        log.flush().unwrap();
+        let recovery_point = log.flushed_to().0;
+        for disk in [storage.crash(CrashMode::Nothing), storage.crash(CrashMode::Everything)] {
+            let (mut log, _) = reopen(&disk, log.config(), false, recovery_point);
+            assert_eq!(values(&mut log), expected, "a fault at call {call}");
+        }
+        if rolled {
+            assert!(call > 5, "rolling makes some calls");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_begins_inside_the_one_before_hides_nothing() {
+    let (storage, mut log) = create(config());
+    for text in ["a", "b", "c"] {
+        log.append(&client(&log, &[text]), LeaderEpoch(0), at(1)).unwrap();
+    }
+    log.flush().unwrap();
+    storage.create(&Path::new(DIR).join("00000000000000000001.log")).unwrap();
+    let (mut log, _) = reopen(&storage, log.config(), false, 3);
+    assert_eq!(values(&mut log), ["a", "b", "c"]);
 }
 
 #[test]

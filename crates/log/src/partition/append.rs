@@ -12,6 +12,7 @@ use super::PartitionLog;
 use crate::error::{AppendError, ReadError};
 use crate::prepare::{AppendOrigin, PreparedAppend};
 use crate::producer::{Marker, RememberedBatch};
+use crate::recovery::remove_segment;
 use crate::segment::{Outgoing, RollRules, Segment};
 use crate::storage::{Storage, StorageFile as _};
 
@@ -355,7 +356,9 @@ impl<S: Storage> PartitionLog<S> {
         let Self { segments, home, .. } = self;
         let active = segments.last_mut().expect("a log has a segment");
         let size = active.size();
-        let restored = full && active.keep_open(home).and_then(|file| file.set_len(size)).is_ok();
+        let restored = full
+            && !self.failed
+            && active.keep_open(home).and_then(|file| file.set_len(size)).is_ok();
         if restored {
             return AppendError::NoSpace { at, source };
         }
@@ -408,9 +411,13 @@ impl<S: Storage> PartitionLog<S> {
         active.seal(home)?;
         // Its indexes were written just now, and recovery will trust them.
         active.set_unsynced(true);
-        let next = Segment::create(home, base, now)?;
-        self.segments.push(next);
+        let created = Segment::create(home, base, now);
         self.names_unsynced = true;
+        let next = created.inspect_err(|_| {
+            // What fits goes on into the segment before, and a file of this name would hide it at the next start.
+            self.failed |= remove_segment(&self.home, base).is_err();
+        })?;
+        self.segments.push(next);
         // Synced with the next flush: until then an older one and the batches behind it will do.
         self.take_snapshot(false)
     }
