@@ -1,4 +1,4 @@
-//! Power goes at every step that touches the disk, and the disk is found in many states: whatever
+//! Power goes at every step that touches the disk, or a call fails, and the disk is found in many states: whatever
 //! had been reported as durable is there, and nothing that was never appended.
 //!
 //! `cargo xtask crash` tries more of them, and prints the seed if one fails.
@@ -9,13 +9,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod model;
+mod rot;
 mod verify;
 mod workload;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla_log::storage::{CrashMode, SimStorage};
+use ottla_log::storage::{CrashMode, Fault, SimStorage, Site};
 use ottla_testkit::{Random, cases, seed};
 
 use verify::Tally;
@@ -71,6 +73,56 @@ impl Drop for Context {
             eprintln!("power lost at step {point}, found as {mode:?}");
             eprintln!("again: cargo xtask crash --images 1 --seed {seed}");
         }
+    }
+}
+
+/// Makes every call of a workload fail once, with a full disk or with an error of the device; then the process ends, and
+/// the machine may end with it.
+fn fail_everywhere(steps: &[Step], full: bool) -> (Tally, BTreeSet<Site>) {
+    let (mut tally, mut failed) = (Tally::default(), BTreeSet::new());
+    for call in 1.. {
+        let disk = SimStorage::new();
+        disk.record_sites();
+        let fault = Fault::any().nth(call);
+        disk.inject(if full { fault.full() } else { fault });
+        let mut run = Run::new(disk.clone());
+        run.play(steps);
+        let sites = disk.sites();
+        let site = sites.iter().find_map(|(site, hit)| hit.then_some(*site));
+        let Some(site) = site else { break };
+        failed.insert(site);
+        disk.clear_faults();
+        for mode in [CrashMode::Everything, CrashMode::Nothing, CrashMode::Prefix(call as u64)] {
+            let place = Place { site, call, mode };
+            tally.add(verify::check(&disk.crash(mode), &run.model, mode, call as u64));
+            drop(place);
+        }
+    }
+    (tally, failed)
+}
+
+/// Says which call had failed when a check did.
+struct Place {
+    site: Site,
+    call: usize,
+    mode: CrashMode,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { site, call, mode } = self;
+            eprintln!("call {call} had failed, {site:?}, found as {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn every_call_of_the_script_may_fail() {
+    for full in [false, true] {
+        let (tally, failed) = fail_everywhere(&workload::script(), full);
+        eprintln!("{} places failed, {tally:?}", failed.len());
+        assert!(tally.images > 1000 && failed.len() > 40, "{} places, {tally:?}", failed.len());
     }
 }
 
