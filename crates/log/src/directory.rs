@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_types::TopicPartition;
+use ottla_types::{TopicPartition, Uuid};
 
 use crate::checkpoint::{CleanShutdown, MetaProperties, Offsets, parse_offsets, render_offsets};
 use crate::format::{
@@ -13,6 +13,7 @@ use crate::format::{
     HIGH_WATERMARKS_FILE, LOCK_FILE, LOG_STARTS_FILE, META_PROPERTIES_FILE, RECOVERY_POINTS_FILE,
     STRAY_DIR_SUFFIX,
 };
+use crate::partition::capped_dir_name;
 use crate::storage::Storage;
 
 /// A log directory cannot be used.
@@ -221,7 +222,7 @@ impl<S: Storage> LogDirectory<S> {
     }
 
     /// Renames a partition's directory `from` to say that no metadata knows it: absence is not an
-    /// order to delete. Returns the new path.
+    /// order to delete. Returns the new path, with `unique` in it as Kafka has it.
     ///
     /// # Errors
     /// The disk failed.
@@ -229,8 +230,9 @@ impl<S: Storage> LogDirectory<S> {
         &self,
         partition: &TopicPartition,
         from: &Path,
+        unique: Uuid,
     ) -> Result<PathBuf, DirectoryError> {
-        let to = self.path.join(format!("{partition}{STRAY_DIR_SUFFIX}"));
+        let to = self.path.join(capped_dir_name(partition, unique, STRAY_DIR_SUFFIX));
         self.storage
             .rename(from, &to)
             .and_then(|()| self.storage.sync_dir(&self.path))

@@ -106,11 +106,15 @@ fn partitions_are_told_apart_by_their_names() {
             PartitionDirKind::Live(partition("b-c-12")),
         ]
     );
-    let stray = directory
-        .set_stray(&partition("a-0"), &directory.partition_path(&partition("a-0")))
-        .unwrap();
-    assert_eq!(stray, scratch.0.join("a-0-stray"));
+    // Kafka refuses to start on a directory whose name has no such number.
+    let at = directory.partition_path(&partition("a-0"));
+    let unique = Uuid([0xab; 16]);
+    let stray = directory.set_stray(&partition("a-0"), &at, unique).unwrap();
+    assert_eq!(stray, scratch.0.join(format!("a-0.{}-stray", "ab".repeat(16))));
     assert!(stray.is_dir());
+    std::fs::create_dir(&at).unwrap();
+    let second = directory.set_stray(&partition("a-0"), &at, Uuid([1; 16])).unwrap();
+    assert!(second.is_dir() && stray.is_dir(), "none takes the place of another");
 }
 
 #[test]

@@ -49,7 +49,8 @@ impl Replicas {
             let Some(log) = dir.online() else { continue };
             for (partition, path) in left.partitions.into_iter().chain(left.futures) {
                 tracing::warn!(%partition, dir = dir.path, "unknown to the metadata, kept as -stray");
-                if let Err(error) = log.set_stray(&partition, &path) {
+                let unique = Uuid(ottla_sys::random_bytes());
+                if let Err(error) = log.set_stray(&partition, &path, unique) {
                     tracing::error!(%partition, %error, "cannot be renamed");
                 }
             }

@@ -337,10 +337,15 @@ impl<S: Storage> PartitionLog<S> {
     }
 }
 
-/// Name of a deleted partition's directory, cut to what a file system takes, as Kafka does it.
+/// Name of a deleted partition's directory.
 fn deleted_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
+    capped_dir_name(partition, unique, DELETE_DIR_SUFFIX)
+}
+
+/// Name of a directory that is put aside, cut to what a file system takes, as Kafka does it.
+pub(crate) fn capped_dir_name(partition: &TopicPartition, unique: Uuid, ending: &str) -> String {
     const NAME_MAX: usize = 255;
-    let suffix = format!("-{}.{}{DELETE_DIR_SUFFIX}", partition.partition, hex(unique));
+    let suffix = format!("-{}.{}{ending}", partition.partition, hex(unique));
     let topic: &str = &partition.topic;
     let len = topic.len().min(NAME_MAX - suffix.len());
     format!("{}{suffix}", topic.get(..len).unwrap_or(topic))
