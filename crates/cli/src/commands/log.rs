@@ -18,7 +18,7 @@ use crate::terminal::Terminal;
 /// Commands of `ottla log`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogCommand {
-    /// Prints batches of .log files, entries of .index and .timeindex files, and checks them
+    /// Prints batches of .log files, entries of .index, .timeindex and .txnindex files, and checks them
     Dump(DumpArgs),
 }
 
@@ -78,6 +78,7 @@ pub(crate) enum FileKind {
     Log,
     Index,
     TimeIndex,
+    TxnIndex,
 }
 
 fn kind(path: &Path) -> Option<FileKind> {
@@ -86,6 +87,7 @@ fn kind(path: &Path) -> Option<FileKind> {
         "log" | "checkpoint" => Some(FileKind::Log),
         "index" => Some(FileKind::Index),
         "timeindex" => Some(FileKind::TimeIndex),
+        "txnindex" => Some(FileKind::TxnIndex),
         _ => None,
     }
 }
@@ -127,6 +129,7 @@ struct DumpedBatch {
 pub(crate) enum Entry {
     Offset { relative_offset: i32, position: i32 },
     Time { timestamp_ms: i64, relative_offset: i32 },
+    Aborted { producer_id: i64, first_offset: i64, last_offset: i64, last_stable_offset: i64 },
 }
 
 impl Render for DumpedFile {
@@ -145,6 +148,12 @@ impl Render for DumpedFile {
                 }
                 Entry::Time { timestamp_ms, relative_offset } => {
                     format!("  {timestamp_ms} ms is +{relative_offset}")
+                }
+                Entry::Aborted { producer_id, first_offset, last_offset, last_stable_offset } => {
+                    format!(
+                        "  {first_offset}-{last_offset} aborted by producer {producer_id}, stable up \
+                         to {last_stable_offset}"
+                    )
                 }
             });
         }
@@ -227,7 +236,7 @@ fn dump(path: &Path, records: bool) -> Result<DumpedFile, Failure> {
         }
         Some(kind) => file.entries = entries(&read(path)?, kind),
         None => {
-            let message = format!("{} is neither .log, .index nor .timeindex", path.display());
+            let message = format!("{} is no .log, .index, .timeindex or .txnindex", path.display());
             return Err(Failure::usage(message));
         }
     }
@@ -339,25 +348,36 @@ fn shown_record(record: &Record, is_control: bool) -> Value {
 /// Entries of an index; zeros are the room of a preallocated file, since no entry is for the first
 /// batch of a segment.
 pub(crate) fn entries(data: &[u8], kind: FileKind) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    if kind == FileKind::Index {
-        for entry in data.as_chunks::<8>().0 {
-            let (offset, position) = entry.split_at(4);
-            let (offset, position) = (int(offset), int(position));
-            if (offset, position) != (0, 0) {
-                entries.push(Entry::Offset { relative_offset: offset, position });
-            }
-        }
-    } else {
-        for entry in data.as_chunks::<12>().0 {
-            let (time, offset) = entry.split_at(8);
-            let time = time.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
-            if (time, int(offset)) != (0, 0) {
-                entries.push(Entry::Time { timestamp_ms: time, relative_offset: int(offset) });
-            }
-        }
+    let offset = |entry: &[u8; 8]| {
+        let (offset, position) = entry.split_at(4);
+        let (relative_offset, position) = (int(offset), int(position));
+        ((relative_offset, position) != (0, 0))
+            .then_some(Entry::Offset { relative_offset, position })
+    };
+    let time = |entry: &[u8; 12]| {
+        let (time, offset) = entry.split_at(8);
+        let (timestamp_ms, relative_offset) = (long(time), int(offset));
+        ((timestamp_ms, relative_offset) != (0, 0))
+            .then_some(Entry::Time { timestamp_ms, relative_offset })
+    };
+    // Behind a version, which is 0.
+    let aborted = |entry: &[u8; 34]| {
+        let numbers: Vec<i64> = entry.get(2..)?.chunks_exact(8).map(long).collect();
+        let [producer_id, first_offset, last_offset, last_stable_offset] = numbers[..] else {
+            return None;
+        };
+        Some(Entry::Aborted { producer_id, first_offset, last_offset, last_stable_offset })
+    };
+    match kind {
+        FileKind::Log => Vec::new(),
+        FileKind::Index => data.as_chunks().0.iter().filter_map(offset).collect(),
+        FileKind::TimeIndex => data.as_chunks().0.iter().filter_map(time).collect(),
+        FileKind::TxnIndex => data.as_chunks().0.iter().filter_map(aborted).collect(),
     }
-    entries
+}
+
+fn long(bytes: &[u8]) -> i64 {
+    bytes.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }
 
 fn int(bytes: &[u8]) -> i32 {
@@ -433,5 +453,8 @@ mod tests {
         assert_eq!(shown("0.index", &index), "DIR/0.index:\n  +5 at 4096\n  +9 at 8192\n");
         let time = [&1_000_i64.to_be_bytes()[..], &3_i32.to_be_bytes()].concat();
         assert_eq!(shown("0.timeindex", &time), "DIR/0.timeindex:\n  1000 ms is +3\n");
+        let numbers = [9_i64, 5, 12, 13].map(i64::to_be_bytes).concat();
+        let text = "DIR/0.txnindex:\n  5-12 aborted by producer 9, stable up to 13\n";
+        assert_eq!(shown("0.txnindex", &[vec![0, 0], numbers].concat()), text);
     }
 }

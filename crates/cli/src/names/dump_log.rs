@@ -194,7 +194,7 @@ fn time_index(path: &Path, options: &Options, wrong: &mut Wrong) -> Run<()> {
             Entry::Offset { relative_offset: of_batch, position } => {
                 (*of_batch <= relative_offset).then_some(*position)
             }
-            Entry::Time { .. } => None,
+            Entry::Time { .. } | Entry::Aborted { .. } => None,
         };
         let from = offsets.iter().filter_map(before).max().unwrap_or(0);
         let at = usize::try_from(from).unwrap_or(usize::MAX).min(log.len());
