@@ -13,6 +13,7 @@ mod bench;
 mod codegen;
 mod codestat;
 mod conformance;
+mod crash;
 mod dag;
 mod dist;
 mod embed;
@@ -68,6 +69,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Mutate inputs of every decoder, or whole frames over a socket, for longer than the tests do.
     Fuzz(conformance::FuzzArguments),
+    /// Cut the power of the segment log at every step of random workloads, for longer than the tests do.
+    Crash(crash::Arguments),
     /// Build the stripped release binary, static where the target allows.
     Dist,
     /// Measure the shape of the sources: lengths, comment share, asserts, tests.
@@ -97,6 +100,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Sim { arguments } => run::sim(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => conformance::fuzz(&arguments),
+        Command::Crash(arguments) => crash::run(&arguments),
         Command::Dist => dist::run(),
         Command::Codestat(arguments) => codestat::run(&arguments),
     }
