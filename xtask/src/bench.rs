@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: measurements, one command each.
 //!
 //! Without an argument the criterion benchmarks of single layers; `footprint` measures an idle node;
-//! `compare`, `tails`, `partitions` and `joins` put Ottla and Apache Kafka side by side; `overload` asks for
+//! `log` measures the segment log alone; `compare`, `tails`, `partitions` and `joins` put Ottla and Apache Kafka side by side; `overload` asks for
 //! too much. Raw data goes to benches/runs.
 
 mod compare;
 mod footprint;
 mod joins;
+mod log;
 mod overload;
 mod partitions;
 mod report;
@@ -35,6 +36,8 @@ enum What {
     Partitions(partitions::Arguments),
     /// Three times the load that a node can take, in 512 MiB, and connections that never get on.
     Overload(overload::Arguments),
+    /// The segment log alone, beside raw file calls, other embeddable stores and Kafka's cleaner.
+    Log(log::Arguments),
     /// Ten new members share 900 partitions, in both group protocols, beside Apache Kafka.
     Joins(joins::Arguments),
 }
@@ -52,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(What::Tails(arguments)) => tails::run(&workspace, arguments),
         Some(What::Partitions(arguments)) => partitions::run(&workspace, arguments),
         Some(What::Overload(arguments)) => overload::run(&workspace, arguments),
+        Some(What::Log(arguments)) => log::run(&workspace, arguments),
         Some(What::Joins(arguments)) => joins::run(&workspace, arguments),
     }
 }

@@ -240,14 +240,15 @@ impl<E: Entry> SparseIndex<E> {
             return Ok(None);
         }
         let file = self.opened(storage, dir)?;
-        let (mut low, mut high, mut best) = (0, count, None);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.entry_in(&file, middle).filter(&holds) {
-                Some(entry) => (low, best) = (middle + 1, Some(entry)),
-                None => high = middle,
-            }
+        // Halves without a branch on what was found, which no processor could foresee.
+        let (mut low, mut left) = (0, count);
+        while left > 1 {
+            let half = left / 2;
+            let holds = self.entry_in(&file, low + half).is_some_and(|entry| holds(&entry));
+            low += if holds { half } else { 0 };
+            left -= half;
         }
+        let best = self.entry_in(&file, low).filter(holds);
         Ok(best)
     }
 
@@ -264,6 +265,7 @@ impl<E: Entry> SparseIndex<E> {
         Ok(file)
     }
 
+    #[inline]
     fn entry_in(&self, file: &IndexFile, at: u64) -> Option<E> {
         let mut raw = [0; ENTRY_LEN_MAX];
         let raw = raw.get_mut(..E::LEN)?;

@@ -161,6 +161,8 @@ struct Recovery<S: Storage> {
     epochs_known: bool,
     // From this segment on, the indexes of aborted transactions are made anew.
     untold: Option<Offset>,
+    // Checked segments without a batch of a producer.
+    plain: Vec<Offset>,
     names_unsynced: bool,
     report: RecoveryReport,
 }
@@ -180,6 +182,7 @@ impl<S: Storage> Recovery<S> {
             snapshots: found.snapshots,
             epochs_known: epochs.is_some(),
             untold: found.untold,
+            plain: Vec::new(),
             epochs: epochs.unwrap_or_default(),
             names_unsynced: found.removed > 0 || found.renamed,
             report,
@@ -201,6 +204,7 @@ impl<S: Storage> Recovery<S> {
             // The batches say better what the epochs are.
             let from = self.segments[unsafe_from].base();
             self.epochs.truncate_from_end(from);
+            self.epochs_known |= unsafe_from == 0;
             let filled = self.segments.iter().skip(unsafe_from).find(|s| !s.is_empty());
             self.untold = self.untold.into_iter().chain(filled.map(Segment::base)).min();
         }
@@ -264,6 +268,9 @@ impl<S: Storage> Recovery<S> {
         }
         report.checked_bytes += checked.position;
         report.rebuilt_segments += 1;
+        if !checked.producers {
+            self.plain.push(segment.base());
+        }
         // The indexes are trusted at the next clean start.
         segment.set_unsynced(true);
         self.names_unsynced = true;
@@ -410,7 +417,8 @@ impl<S: Storage> Recovery<S> {
             home.storage.remove_file(&path).map_err(|e| disk(&path, e))?;
         }
         snapshots.retain(|&at| at <= end);
-        let replay = Replay { untold: self.untold, end, limits: &info.config.decompress_limits };
+        let limits = &info.config.decompress_limits;
+        let replay = Replay { untold: self.untold, plain: &self.plain, end, limits };
         let producers =
             rebuild_producers(&home, &mut segments, &mut snapshots, replay).map_err(fail)?;
         let flushed = if info.clean { end } else { info.recovery_point.max(log_start).min(end) };

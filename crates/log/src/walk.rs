@@ -12,7 +12,7 @@ use crate::storage::{StorageFile, read_full};
 use crate::window::Window;
 
 // Checking reads everything, so few large reads are best.
-const CHECK_CHUNK: usize = 1 << 20;
+const CHECK_CHUNK: usize = 256 << 10;
 
 /// A batch in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,29 @@ pub(crate) fn read_range<F: StorageFile>(
     Ok(bytes.freeze())
 }
 
+/// A place in a file where a batch ends, and the next begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Boundary {
+    pub(crate) position: u64,
+    /// Offset to go on with.
+    pub(crate) next_offset: Offset,
+    /// The batch that begins there, if it was looked at.
+    pub(crate) batch: Option<Placed>,
+}
+
+impl Boundary {
+    /// Where `placed` ends.
+    pub(crate) fn behind(placed: Placed) -> Self {
+        Self { position: placed.end(), next_offset: placed.header.next_offset(), batch: None }
+    }
+
+    /// Where `placed` begins.
+    pub(crate) fn before(placed: Placed) -> Self {
+        let next_offset = placed.header.base_offset;
+        Self { position: placed.position, next_offset, batch: Some(placed) }
+    }
+}
+
 /// Reads every byte of a file and checks every batch, as recovery must.
 #[derive(Debug)]
 pub(crate) struct CheckedWalk<'a, F> {
@@ -111,8 +134,9 @@ pub(crate) struct CheckedWalk<'a, F> {
     end: u64,
     next_offset: Offset,
     offset_limit: Offset,
-    // What was read; `used` bytes of it lie before `position`.
+    // The first `filled` bytes were read; `used` of them lie before `position`.
     buffer: Vec<u8>,
+    filled: usize,
     used: usize,
     // Bytes of the last batch, which end there.
     batch_len: usize,
@@ -130,6 +154,7 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
             next_offset: base,
             offset_limit,
             buffer: Vec::new(),
+            filled: 0,
             used: 0,
             batch_len: 0,
             chunk: CHECK_CHUNK,
@@ -187,7 +212,7 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
     }
 
     fn ahead(&self) -> &[u8] {
-        self.buffer.get(self.used..).unwrap_or_default()
+        self.buffer.get(self.used..self.filled).unwrap_or_default()
     }
 
     // Brings at least `len` bytes into the buffer, or all that the file has.
@@ -196,15 +221,18 @@ impl<'a, F: StorageFile> CheckedWalk<'a, F> {
         if have >= len {
             return Ok(());
         }
-        self.buffer.copy_within(self.used.., 0);
+        self.buffer.copy_within(self.used..self.filled, 0);
         (self.used, self.batch_len) = (0, 0);
         let from = self.position + have as u64;
         let rest = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
         let want = len.saturating_sub(have).max(self.chunk).min(rest);
-        self.buffer.resize(have + want, 0);
-        let slot = self.buffer.get_mut(have..).unwrap_or_default();
-        let read = read_full(self.file, slot, from)?;
-        self.buffer.truncate(have + read);
+        // It only grows: bytes that are there need no zeros first.
+        if self.buffer.len() < have + want {
+            self.buffer.resize(have + want, 0);
+        }
+        self.filled = have;
+        let slot = self.buffer.get_mut(have..have + want).unwrap_or_default();
+        self.filled += read_full(self.file, slot, from)?;
         Ok(())
     }
 }

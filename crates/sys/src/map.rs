@@ -44,6 +44,7 @@ impl MappedFile {
 
     /// Bytes that were mapped.
     #[allow(clippy::len_without_is_empty, reason = "nothing empty is mapped")]
+    #[inline]
     pub fn len(&self) -> usize {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         return self.mapping.len();
@@ -53,6 +54,8 @@ impl MappedFile {
 
     /// Copies what lies at a place; false, and nothing copied, if that is not all mapped.
     #[must_use]
+    #[allow(clippy::inline_always, reason = "a search calls it a dozen times for a few bytes each")]
+    #[inline(always)]
     pub fn copy_to(&self, at: usize, out: &mut [u8]) -> bool {
         let inside = at.checked_add(out.len()).is_some_and(|end| end <= self.len());
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -106,11 +109,17 @@ mod linux {
             Ok(Some(Self { map, slot }))
         }
 
+        #[inline]
         pub(super) fn len(&self) -> usize {
             self.map.len()
         }
 
         /// The caller has compared the place with the length.
+        #[allow(
+            clippy::inline_always,
+            reason = "a search calls it a dozen times for a few bytes each"
+        )]
+        #[inline(always)]
         #[expect(
             clippy::host_endian_bytes,
             reason = "the bytes stay in the order in which they lie"
@@ -118,12 +127,12 @@ mod linux {
         pub(super) fn copy_to(&self, at: usize, out: &mut [u8]) {
             let mut words = at.next_multiple_of(WORD)..;
             let (before, rest) = out.split_at_mut((words.start - at).min(out.len()));
-            let (aligned, after) = rest.split_at_mut(rest.len() - rest.len() % WORD);
+            let (aligned, after) = rest.as_chunks_mut::<WORD>();
             for (place, at) in before.iter_mut().zip(at..) {
                 *place = self.byte(at);
             }
-            for place in aligned.chunks_exact_mut(WORD) {
-                place.copy_from_slice(&self.word(words.start).to_ne_bytes());
+            for place in aligned {
+                *place = self.word(words.start).to_ne_bytes();
                 words.start += WORD;
             }
             for (place, at) in after.iter_mut().zip(words) {
@@ -131,12 +140,14 @@ mod linux {
             }
         }
 
+        #[inline]
         fn byte(&self, at: usize) -> u8 {
             assert!(at < self.map.len(), "a byte of the mapping");
             // SAFETY: as for a word.
             unsafe { self.map.as_ptr().add(at).read_volatile() }
         }
 
+        #[inline]
         fn word(&self, at: usize) -> u32 {
             assert!(
                 at + WORD <= self.map.len() && at.is_multiple_of(WORD),

@@ -75,7 +75,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let table = report::table(&runs);
     println!("{table}");
-    save(workspace, "compare", runs.iter().map(Measured::json).collect(), &table)
+    save(workspace, "compare", runs.iter().map(Measured::json).collect(), &table).map(|_| ())
 }
 
 /// The contestants with this in their name.
@@ -88,6 +88,9 @@ pub(crate) fn chosen(only: Option<&str>) -> Result<Vec<&'static Contestant>> {
     Ok(chosen)
 }
 
+/// The flags of Kafka's own start script, with its default heap.
+pub(crate) const KAFKA_FLAGS: &str = "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent";
+
 /// Starts a contestant in a fresh directory.
 pub(crate) fn start(contestant: &Contestant) -> Result<Node> {
     start_with(contestant, &[])
@@ -99,9 +102,7 @@ pub(crate) fn start_with(contestant: &Contestant, more: &[(&str, &str)]) -> Resu
     for (name, value) in contestant.properties.iter().chain(more) {
         options = options.with(name, value);
     }
-    // The flags of Kafka's own start script, with its default heap.
-    let flags = "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent";
-    options.jvm = flags.split(' ').map(String::from).collect();
+    options.jvm = KAFKA_FLAGS.split(' ').map(String::from).collect();
     Node::start(contestant.kind, options)
 }
 
@@ -250,7 +251,7 @@ pub(crate) fn save(
     name: &str,
     runs: Vec<serde_json::Value>,
     table: &str,
-) -> Result<()> {
+) -> Result<PathBuf> {
     let tell = |program: &str, arguments: &[&str]| {
         let mut command = std::process::Command::new(program);
         process::output(command.args(arguments).current_dir(&workspace.root))
@@ -281,5 +282,5 @@ pub(crate) fn save(
     std::fs::write(folder.join(format!("{stem}.json")), format!("{raw:#}\n"))?;
     std::fs::write(folder.join(format!("{stem}.txt")), table)?;
     println!("raw data: benches/runs/{stem}.json");
-    Ok(())
+    Ok(folder.join(stem))
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let table = table(&runs);
     println!("{table}");
-    compare::save(workspace, "joins", runs, &table)
+    compare::save(workspace, "joins", runs, &table).map(|_| ())
 }
 
 fn table(runs: &[Value]) -> String {

@@ -67,7 +67,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     drop(group);
     let table = table(&run);
     println!("{table}");
-    compare::save(workspace, "overload", vec![run], &table)
+    compare::save(workspace, "overload", vec![run], &table).map(|_| ())
 }
 
 /// Records that are read back at the end must fit the disk.

@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let table = table(&runs);
     println!("{table}");
-    compare::save(workspace, "partitions", runs, &table)
+    compare::save(workspace, "partitions", runs, &table).map(|_| ())
 }
 
 fn measure(contestant: &Contestant, topics: u32) -> Result<Value> {

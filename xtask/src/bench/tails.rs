@@ -55,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let table = table(&runs);
     println!("{table}");
-    compare::save(workspace, "tails", runs, &table)
+    compare::save(workspace, "tails", runs, &table).map(|_| ())
 }
 
 struct Client {

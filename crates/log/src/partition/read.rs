@@ -12,7 +12,7 @@ use crate::format::{LOG_SUFFIX, file_name};
 use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
 use crate::txn_index::AbortedTransaction;
-use crate::walk::{Placed, read_range};
+use crate::walk::{Boundary, Placed, read_range};
 use crate::window::{ReadBuffer, Window};
 
 /// What one read found: batches that lie next to each other in one segment.
@@ -152,6 +152,17 @@ impl<S: Storage> PartitionLog<S> {
         read_range(&*range.file, range.position, range.len)
     }
 
+    /// Where in its segment's file the index alone says to look for a batch: for measurements.
+    ///
+    /// # Errors
+    /// The disk failed.
+    #[cfg(feature = "test-support")]
+    pub fn indexed_position(&mut self, offset: Offset) -> Result<usize, ReadError> {
+        let segment = self.segment_of(offset);
+        let position = self.segments[segment].hint(&self.home, |e| e.offset <= offset)?;
+        Ok(usize::try_from(position).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn plan(
         &mut self,
         from: Offset,
@@ -179,34 +190,25 @@ impl<S: Storage> PartitionLog<S> {
         let segment_end = next_base.unwrap_or(self.end);
         let (segment, home) = (&mut self.segments[index], &self.home);
         // Where the bound cuts the file off; the batch that reaches beyond it is out.
-        let (bound, bound_offset) = if segment_end <= upper_bound {
-            (segment.size(), segment_end)
-        } else {
-            let beyond = segment.locate(home, upper_bound, window)?;
-            match beyond {
-                Some(placed) => (placed.position, placed.header.base_offset),
-                None => (segment.size(), segment_end),
-            }
+        let beyond = match segment_end <= upper_bound {
+            true => None,
+            false => segment.locate(home, upper_bound, window)?,
         };
+        let whole = Boundary { position: segment.size(), next_offset: segment_end, batch: None };
+        let mut found = beyond.map_or(whole, Boundary::before);
         let limit = start.position.saturating_add(max_bytes as u64);
-        let (end, next_offset) = if bound <= limit {
-            (bound, bound_offset.max(start.header.next_offset()))
+        if found.position <= limit {
+            found.next_offset = found.next_offset.max(start.header.next_offset());
         } else {
-            match segment.boundary(home, &start, limit, window)? {
+            found = match segment.boundary(home, &start, limit, window)? {
                 Some(boundary) => boundary,
-                None if min_one_batch => (start.end(), start.header.next_offset()),
+                None if min_one_batch => Boundary::behind(start),
                 None => return Ok(None),
             }
-        };
+        }
+        let Boundary { position: end, next_offset, batch: seen } = found;
         assert!(start.position < end, "a read yields at least one batch");
-        let segment_base = segment.base();
-        // Where the limit cut the read off, the batch behind it was looked at to know that.
-        let seen = if end < segment.size() && window.holds(segment_base, end) {
-            segment.batch_at(home, end, window)?
-        } else {
-            None
-        };
-        let cursor = Cursor { offset: next_offset, segment: segment_base, position: end, seen };
+        let cursor = Cursor { offset: next_offset, segment: segment.base(), position: end, seen };
         self.cursors.put(cursor);
         let len = usize::try_from(end - start.position).unwrap_or(usize::MAX);
         let (position, first_offset) = (start.position, start.header.base_offset);

@@ -81,7 +81,7 @@ impl<S: Storage> PartitionLog<S> {
             &self.home,
             &mut self.segments,
             &mut self.snapshots,
-            Replay { untold: None, end, limits: &self.config.decompress_limits },
+            Replay { untold: None, plain: &[], end, limits: &self.config.decompress_limits },
         )?;
         Ok(())
     }

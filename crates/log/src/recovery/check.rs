@@ -32,6 +32,8 @@ pub struct SegmentCheck<S: Storage> {
 pub(super) struct Checked {
     /// First batches of leader epochs, as far as they follow each other.
     pub(super) epochs: Vec<(LeaderEpoch, Offset)>,
+    /// Whether a whole batch has a producer.
+    pub(super) producers: bool,
     /// Bytes of whole batches.
     pub(super) position: u64,
     /// Offset after the last of them.
@@ -74,11 +76,13 @@ impl<S: Storage> SegmentCheck<S> {
         let mut walk = CheckedWalk::new(&*file, segment.base(), len);
         segment.reset();
         let mut epochs: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        let mut producers = false;
         let damage = loop {
             match walk.next()? {
                 None => break None,
                 Some(Ok(header)) => {
                     segment.note(&header, header.total_len() as u64, self.index_interval);
+                    producers |= header.producer_id.is_some();
                     if let Some(epoch) = header.leader_epoch
                         && epochs.last().is_none_or(|(last, _)| *last != epoch)
                     {
@@ -88,6 +92,7 @@ impl<S: Storage> SegmentCheck<S> {
                 Some(Err(error)) => break Some(error),
             }
         };
-        Ok(Checked { epochs, position: walk.position(), next: walk.next_offset(), damage, len })
+        let (position, next) = (walk.position(), walk.next_offset());
+        Ok(Checked { epochs, producers, position, next, damage, len })
     }
 }

@@ -19,6 +19,8 @@ use crate::window::Window;
 pub(crate) struct Replay<'a> {
     /// First segment whose index of aborted transactions is made anew, with those of all behind it.
     pub(crate) untold: Option<Offset>,
+    /// Segments, in their order, that are known to have no batch of a producer.
+    pub(crate) plain: &'a [Offset],
     /// Where the log ends.
     pub(crate) end: Offset,
     pub(crate) limits: &'a DecompressLimits,
@@ -45,7 +47,9 @@ pub(crate) fn rebuild_producers<S: Storage>(
         if untold {
             segment.reset_aborted();
         }
-        replay_segment(home, segment, from, (&mut producers, untold), replay.limits)?;
+        if replay.plain.binary_search(&segment.base()).is_err() {
+            replay_segment(home, segment, from, (&mut producers, untold), replay.limits)?;
+        }
         if untold {
             segment.persist_indexes(home)?;
             segment.set_unsynced(true);

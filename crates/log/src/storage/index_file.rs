@@ -25,6 +25,8 @@ impl IndexFile {
     }
 
     /// Copies what lies at a place; false if there is less.
+    #[allow(clippy::inline_always, reason = "a search calls it a dozen times for a few bytes each")]
+    #[inline(always)]
     pub(crate) fn copy_to(&self, at: usize, out: &mut [u8]) -> bool {
         match &self.0 {
             Content::Mapped(file) => file.copy_to(at, out),
