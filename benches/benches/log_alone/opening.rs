@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ottla_log::{Checkpoint, FsStorage, LogDirectory, Offsets, PartitionDirKind};
+use ottla_log::{
+    Checkpoint, FsStorage, LogConfig, LogDirectory, Offsets, PartitionDir, PartitionDirKind,
+};
 
 use crate::runs::{Runs, timed};
 use crate::written::{batch, config, create, fill, open};
@@ -26,18 +28,36 @@ pub(crate) fn run(runs: &mut Runs) {
     let directory = LogDirectory::open(Arc::clone(&storage), folder.path()).unwrap();
     directory.write_checkpoint(Checkpoint::RecoveryPoints, &ends).unwrap();
     drop(directory);
-    let (time, opened) = timed(|| {
-        let directory = LogDirectory::open(Arc::clone(&storage), folder.path()).unwrap();
-        let ends = directory.read_checkpoint(Checkpoint::RecoveryPoints).unwrap();
-        let mut logs = Vec::with_capacity(count);
-        for dir in directory.partitions().unwrap() {
-            let PartitionDirKind::Live(partition) = &dir.kind else { continue };
-            let number = usize::try_from(partition.partition.0).unwrap();
-            let end = ends.get(partition).copied();
-            logs.push(open(&storage, &dir.path, number, &config, end).recover().unwrap().0);
-        }
-        logs
-    });
-    assert_eq!(opened.len(), count);
-    runs.note("opening 10,000 partitions", "ottla", time.as_secs_f64() * 1e3, "ms");
+    for (contestant, threads) in [("ottla", 1), ("ottla, two threads", 2)] {
+        let (time, opened) = timed(|| {
+            let directory = LogDirectory::open(Arc::clone(&storage), folder.path()).unwrap();
+            let ends = directory.read_checkpoint(Checkpoint::RecoveryPoints).unwrap();
+            let dirs = directory.partitions().unwrap();
+            let parts = dirs.chunks(dirs.len().div_ceil(threads));
+            std::thread::scope(|scope| {
+                let open_all = |dirs| open_all(&storage, dirs, &ends, &config);
+                let running: Vec<_> =
+                    parts.map(|part| scope.spawn(move || open_all(part))).collect();
+                running.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+            })
+        });
+        assert_eq!(opened, count);
+        runs.note("opening 10,000 partitions", contestant, time.as_secs_f64() * 1e3, "ms");
+    }
+}
+
+fn open_all(
+    storage: &Arc<FsStorage>,
+    dirs: &[PartitionDir],
+    ends: &Offsets,
+    config: &Arc<LogConfig>,
+) -> usize {
+    let mut logs = Vec::with_capacity(dirs.len());
+    for dir in dirs {
+        let PartitionDirKind::Live(partition) = &dir.kind else { continue };
+        let number = usize::try_from(partition.partition.0).unwrap();
+        let end = ends.get(partition).copied();
+        logs.push(open(storage, &dir.path, number, config, end).recover().unwrap().0);
+    }
+    logs.len()
 }

@@ -125,7 +125,7 @@ pub(crate) enum Command {
     /// The metadata quorum
     #[command(subcommand)]
     Quorum(QuorumCommand),
-    /// Reads segment files of a log directory, without a broker
+    /// Reads, checks and mends the files of partitions, without a broker
     #[command(subcommand)]
     Log(LogCommand),
     /// Reads the metadata log and its snapshots, without a broker

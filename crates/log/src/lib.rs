@@ -33,6 +33,7 @@ mod producer;
 mod recovery;
 mod segment;
 mod txn_index;
+mod verify;
 mod walk;
 mod window;
 
@@ -54,6 +55,7 @@ pub use producer::ProducerView;
 pub use recovery::{OpenInfo, RecoveryReport, SegmentCheck, UnrecoveredLog};
 pub use storage::{FsStorage, IndexFile, Storage, StorageFile};
 pub use txn_index::AbortedTransaction;
+pub use verify::{Finding, Problem, Remedy, Verified, verify};
 pub use window::{ReadBuffer, ReadBuffers};
 
 /// The table that the messages in [`generated`] are made from, for whoever shows them as JSON.

@@ -16,7 +16,6 @@ const RECORDS: u64 = 16;
 /// So many reads have been in every segment.
 const FIRST: usize = 100;
 
-/// One test, because the allocator counts for all threads.
 #[test]
 fn an_append_allocates_twice_at_most_and_a_read_plan_never() {
     let folder = Folder::new("log-counts").unwrap();
@@ -78,9 +77,7 @@ fn plans(
 }
 
 fn allocations(code: impl FnOnce()) -> u64 {
-    let before = Memory::allocations().0;
-    code();
-    Memory::allocations().0 - before
+    Memory::measure(code).1.count
 }
 
 /// 16 records of 1,000 bytes.

@@ -10,6 +10,7 @@ thread_local! {
     static LIVE: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// How often any thread asked for memory.
@@ -28,6 +29,8 @@ pub struct Taken {
     pub peak: usize,
     /// Its largest single allocation, in bytes.
     pub largest: usize,
+    /// How often it asked for memory.
+    pub count: u64,
 }
 
 impl Memory {
@@ -36,8 +39,10 @@ impl Memory {
         let before = LIVE.get();
         PEAK.set(before);
         LARGEST.set(0);
+        COUNT.set(0);
         let value = code();
-        (value, Taken { peak: PEAK.get().saturating_sub(before), largest: LARGEST.get() })
+        let (peak, largest) = (PEAK.get().saturating_sub(before), LARGEST.get());
+        (value, Taken { peak, largest, count: COUNT.get() })
     }
 
     /// How often all threads together have asked for memory so far, and for how many bytes; zero
@@ -54,6 +59,7 @@ fn took(bytes: usize) {
     LIVE.set(live);
     PEAK.set(PEAK.get().max(live));
     LARGEST.set(LARGEST.get().max(bytes));
+    COUNT.set(COUNT.get() + 1);
 }
 
 fn gave(bytes: usize) {

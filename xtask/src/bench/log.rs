@@ -89,20 +89,21 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         }
         process::output(&mut command)
     };
-    let rounds = if arguments.short { 1 } else { arguments.rounds };
-    let told = measure(&["--rounds", &rounds.to_string(), "--only", &arguments.only])?;
-    let mut runs = told
-        .lines()
-        .map(|line| serde_json::from_str(line).with_context(|| line.to_string()))
-        .collect::<Result<Vec<Value>>>()?;
-    ensure!(!runs.is_empty(), "no measurement has `{}` in its name", arguments.only);
+    let mut runs = Vec::new();
+    // First, because it needs the most of what may be missing.
     if !arguments.short && "compaction".contains(&arguments.only) {
         let keyed = folder.join("keyed");
         measure(&["--keyed", keyed.to_str().context("path")?])?;
         let cleaned = cleaner::run(workspace, &keyed.join("bench-0"));
         std::fs::remove_dir_all(&keyed)?;
-        runs.extend(cleaned?);
+        runs.push(cleaned?);
     }
+    let rounds = if arguments.short { 1 } else { arguments.rounds };
+    let told = measure(&["--rounds", &rounds.to_string(), "--only", &arguments.only])?;
+    for line in told.lines() {
+        runs.push(serde_json::from_str(line).with_context(|| line.to_string())?);
+    }
+    ensure!(!runs.is_empty(), "no measurement has `{}` in its name", arguments.only);
     let rows = rows(&runs);
     let table = format!("{}\n{}", table(&rows), goals(&rows));
     println!("{table}");

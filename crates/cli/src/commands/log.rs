@@ -1,4 +1,8 @@
-//! `ottla log dump`: what is in the files of a partition, read without a broker.
+//! `ottla log`: the files of partitions, without a broker. Here `dump`, which prints what is in them.
+
+mod offline;
+mod repair;
+mod verify;
 
 use std::fs::File;
 use std::io::Read;
@@ -20,6 +24,25 @@ use crate::terminal::Terminal;
 pub(crate) enum LogCommand {
     /// Prints batches of .log files, entries of .index, .timeindex and .txnindex files, and checks them
     Dump(DumpArgs),
+    /// Checks every batch of partitions, and the files beside the log against them; changes nothing
+    Verify(verify::VerifyArgs),
+    /// Does what the next start would do to a partition after a crash, of a node that is stopped
+    ///
+    /// A torn tail is cut off and its bytes are kept in a .quarantine file; indexes and producer snapshots are
+    /// built anew. Damage with records behind it stays as it is: another replica may have them.
+    Repair(repair::RepairArgs),
+    /// The indexes of a partition
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Compacts a partition of a node that is stopped: of the records with one key only the newest stays
+    Compact(repair::CompactArgs),
+}
+
+/// Commands of `ottla log index`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Builds all indexes anew from the batches, of a node that is stopped
+    Rebuild(repair::RebuildArgs),
 }
 
 /// Arguments of `ottla log dump`.
@@ -34,7 +57,16 @@ pub(crate) struct DumpArgs {
 }
 
 pub(crate) fn run(command: LogCommand, terminal: Terminal) -> Result<Exit, Failure> {
-    let LogCommand::Dump(args) = command;
+    match command {
+        LogCommand::Dump(args) => dump_all(&args, terminal),
+        LogCommand::Verify(args) => verify::run(&args, terminal),
+        LogCommand::Repair(args) => repair::repair(&args, terminal),
+        LogCommand::Index(IndexCommand::Rebuild(args)) => repair::rebuild(&args, terminal),
+        LogCommand::Compact(args) => repair::compact(&args, terminal),
+    }
+}
+
+fn dump_all(args: &DumpArgs, terminal: Terminal) -> Result<Exit, Failure> {
     let mut files = Vec::new();
     for path in &args.files {
         files.extend(files_of(path)?);

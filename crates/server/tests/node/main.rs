@@ -18,6 +18,7 @@ mod full_disk;
 mod http;
 mod lifecycle;
 mod listeners;
+mod log_files;
 mod newcomer;
 mod outage;
 mod recompression;

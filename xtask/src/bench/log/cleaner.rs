@@ -21,7 +21,7 @@ const PARTITIONS: usize = 4;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Cleans copies of the log in this folder; one figure for the fastest.
-pub(super) fn run(workspace: &Workspace, log: &Path) -> Result<Vec<Value>> {
+pub(super) fn run(workspace: &Workspace, log: &Path) -> Result<Value> {
     ottla_testkit::use_peers(workspace::peers_folder(workspace));
     eprintln!("{}", peers::table(&peers::prepare_all(workspace)));
     let java = Java::find().context("`cargo xtask peers java` fetches Kafka")?;
@@ -57,14 +57,15 @@ pub(super) fn run(workspace: &Workspace, log: &Path) -> Result<Vec<Value>> {
     node.stop()?;
     eprintln!("  Kafka's cleaner, MB/s of each pass: {rates:?}");
     let value = rates.into_iter().fold(0.0, f64::max);
-    let run = json!({"round": 1, "workload": "compaction", "contestant": NAME, "value": value,
-        "unit": "MB/s"});
-    Ok(vec![run])
+    Ok(json!({"round": 1, "workload": "compaction", "contestant": NAME, "value": value,
+        "unit": "MB/s"}))
 }
 
 const CLEANER_TELLS: &str = "\
-logger.cleaner.name=org.apache.kafka.storage.internals.log.LogCleaner
+logger.cleaner.name=org.apache.kafka.storage.internals.log
 logger.cleaner.level=info
+logger.threads.name=kafka.log
+logger.threads.level=info
 ";
 
 fn put_in_place(log: &Path, data: &Path) -> Result<()> {
