@@ -282,6 +282,7 @@ impl Node {
         let closed = tokio::task::spawn_blocking(move || {
             mover.stop();
             shared.cleaner.stop();
+            shared.scrub.stop();
             publisher.stop();
             if let Some(quorum) = shared.quorum.get() {
                 quorum.stop();

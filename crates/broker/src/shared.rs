@@ -22,6 +22,7 @@ use crate::driver::alter_partition::Recovering;
 use crate::driver::cleaner::Cleaner;
 use crate::driver::lifecycle::Phase;
 use crate::driver::producer_ids::ProducerIds;
+use crate::driver::scrub::Scrub;
 use crate::driver::{ControllerHandle, GroupHandle, QuorumHandle};
 use crate::fetch_session::FetchSessionCache;
 use crate::forward::Forwarder;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) replicas: Replicas,
     /// Compacts logs.
     pub(crate) cleaner: Cleaner,
+    pub(crate) scrub: Scrub,
     /// Memory for short reads of fetches.
     pub(crate) read_buffers: Arc<ReadBuffers>,
     /// Fetch sessions.

@@ -40,7 +40,7 @@ pub use broker::{
     Bounded, BrokerConfig, CleanerConfig, CleanupPolicy, Compression, ConsumerGroups,
     ControllerConfig, DirConfig, Durability, FetchConfig, GroupConfig, InternalTopic,
     LifecycleConfig, Listeners, LogConfig, NetworkConfig, OffsetsTopic, ProduceValidation,
-    QuorumConfig, ReplicationConfig, Roles, TimestampType, TopicConfig, TopicPolicy,
+    QuorumConfig, ReplicationConfig, Roles, ScrubConfig, TimestampType, TopicConfig, TopicPolicy,
     effective_topic_texts,
 };
 pub use describe::{Described, Provided, Source, describe_client_metrics};

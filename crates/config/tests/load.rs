@@ -91,7 +91,7 @@ fn the_table_knows_every_key_of_kafka_4_3() {
     let mut names: Vec<_> = table::broker_keys().map(|key| key.name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 363);
+    assert_eq!(names.len(), 365);
     assert_eq!(table::TOPIC.iter().filter(|key| !own(key.name) && !key.internal).count(), 33);
     assert_eq!(table::GROUP.len(), 17);
     for keys in [table::TOPIC, table::GROUP, table::CLIENT_METRICS] {

@@ -48,7 +48,7 @@ pub use epochs::EpochEnd;
 pub use error::{AppendError, CorruptDetail, LogError, OpenError, ReadError};
 pub use partition::{
     AppendInfo, CopyJob, DeletedFiles, Expired, ExpiryReason, FetchSlice, FlushJob, PartitionLog,
-    RelocateError, Relocation, TimestampedOffset, future_dir_name,
+    RelocateError, Relocation, ScrubJob, TimestampedOffset, future_dir_name,
 };
 pub use prepare::{AppendOrigin, PreparedAppend};
 pub use producer::ProducerView;

@@ -133,25 +133,45 @@ pub fn verify<S: Storage>(storage: &S, dir: &Path, pace: Pace<'_>) -> io::Result
     let logs: Vec<_> = of(LOG_SUFFIX).into_iter().map(|(base, entry)| (base, entry.len)).collect();
     let mut seen = Verified::default();
     let epochs = read_epochs(storage, dir, &mut seen)?;
-    let mut before = Before { end: Offset::ZERO, epoch: None };
-    for (at, (base, len)) in logs.iter().enumerate() {
-        let later = logs.get(at + 1..).unwrap_or_default();
-        let segment = Segment { storage, dir, base: *base, len: *len, later, epochs: &epochs };
-        if segment.verify(&mut before, &mut seen, pace)?.is_break() {
-            seen.stopped = true;
-            return Ok(seen);
-        }
-        seen.segments += 1;
+    let end = verify_segments(storage, dir, (&logs, epochs.as_ref()), &mut seen, pace)?;
+    if seen.stopped {
+        return Ok(seen);
     }
     for (at, entry) in of(SNAPSHOT_SUFFIX) {
         let content = storage.read_small(&entry.path)?.unwrap_or_default();
         if decode(content.into()).is_err() {
             seen.note(entry.path.clone(), 0, Problem::Derived("not a snapshot of producers"));
-        } else if before.end < at {
+        } else if end < at {
             seen.note(entry.path.clone(), 0, Problem::Derived("producers behind the log's end"));
         }
     }
     Ok(seen)
+}
+
+/// Verifies segments, given as base offsets and lengths, one after the other; returns where the last one ends. One
+/// that has gone meanwhile is passed over.
+pub(crate) fn verify_segments<S: Storage>(
+    storage: &S,
+    dir: &Path,
+    (segments, epochs): (&[(Offset, u64)], Option<&LeaderEpochs>),
+    seen: &mut Verified,
+    pace: Pace<'_>,
+) -> io::Result<Offset> {
+    let mut before = Before { end: Offset::ZERO, epoch: None };
+    for (at, (base, len)) in segments.iter().enumerate() {
+        let later = segments.get(at + 1..).unwrap_or_default();
+        let segment = Segment { storage, dir, base: *base, len: *len, later, epochs };
+        match segment.verify(&mut before, seen, pace) {
+            Ok(ControlFlow::Continue(())) => seen.segments += 1,
+            Ok(ControlFlow::Break(())) => {
+                seen.stopped = true;
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(before.end)
 }
 
 fn read_epochs<S: Storage>(
@@ -183,7 +203,7 @@ struct Segment<'a, S> {
     len: u64,
     /// Base offsets and lengths of the segments behind it.
     later: &'a [(Offset, u64)],
-    epochs: &'a Option<LeaderEpochs>,
+    epochs: Option<&'a LeaderEpochs>,
 }
 
 impl<S: Storage> Segment<'_, S> {
@@ -200,7 +220,7 @@ impl<S: Storage> Segment<'_, S> {
         let mut indexes = Indexes::read(self)?;
         let file = self.storage.open(&path)?;
         let mut walk = CheckedWalk::new(&file, self.base, self.len);
-        let mut max_timestamp = Timestamp(-1);
+        let (mut max_timestamp, mut whole) = (Timestamp(-1), true);
         loop {
             let position = walk.position();
             match walk.next()? {
@@ -208,6 +228,7 @@ impl<S: Storage> Segment<'_, S> {
                 Some(Err(error)) => {
                     let problem = self.damage(&file, position, walk.next_offset(), error)?;
                     seen.note(path, position, problem);
+                    whole = false;
                     break;
                 }
                 Some(Ok(header)) => {
@@ -223,7 +244,7 @@ impl<S: Storage> Segment<'_, S> {
             }
         }
         before.end = before.end.max(walk.next_offset());
-        indexes.finish(seen);
+        indexes.finish(seen, whole);
         Ok(ControlFlow::Continue(()))
     }
 
@@ -240,8 +261,9 @@ impl<S: Storage> Segment<'_, S> {
             seen.note(self.path(LOG_SUFFIX), position, problem);
         }
         if before.epoch.is_none_or(|before| before < found) {
-            let told = self.epochs.as_ref().map(|epochs| epochs.epoch_at(header.base_offset));
-            if told.is_some_and(|told| told != Some(found)) {
+            // Nothing is told of what lies before the start of the log.
+            let told = self.epochs.and_then(|epochs| epochs.epoch_at(header.base_offset));
+            if told.is_some_and(|told| told != found) {
                 let problem = Problem::Derived("the leader epochs are others than the batches'");
                 seen.note(self.dir.join(EPOCHS_FILE), 0, problem);
             }
@@ -312,12 +334,15 @@ impl Indexes {
         self.end = header.next_offset();
     }
 
-    fn finish(mut self, seen: &mut Verified) {
-        // What is left leads to nothing.
-        self.offsets.pass(|_| Some(false));
-        self.times.pass(|_| Some(false));
-        let end = self.end;
-        self.aborted.pass(|one| Some(one.first_offset <= one.last_offset && one.last_offset < end));
+    fn finish(mut self, seen: &mut Verified, whole: bool) {
+        if whole {
+            // What is left leads to nothing.
+            self.offsets.pass(|_| Some(false));
+            self.times.pass(|_| Some(false));
+            let end = self.end;
+            let fits = |one: &AbortedTransaction| one.first_offset <= one.last_offset;
+            self.aborted.pass(|one| Some(fits(one) && one.last_offset < end));
+        }
         let Self { offsets, times, aborted, .. } = self;
         let wrongs = [offsets.wrong(), times.wrong(), aborted.wrong()];
         for (path, position, problem) in wrongs.into_iter().flatten() {

@@ -151,6 +151,47 @@ fn it_ends_when_it_is_told_to() {
     assert!(seen.stopped && seen.batches < 24, "{seen:?}");
 }
 
+#[test]
+fn a_scrub_reads_what_is_closed_and_forgets_what_has_gone() {
+    let settings = LogConfig { segment_bytes: 400, ..config() };
+    let (storage, mut log) = create(settings);
+    let fill = |log: &mut Log, count: usize| {
+        for _ in 0..count {
+            log.append(&stamped(log, 10), LeaderEpoch(0), at(50)).expect("appends");
+        }
+    };
+    fill(&mut log, 3);
+    log.flush().expect("flushes");
+    assert!(log.prepare_scrub().is_none(), "a segment that grows is left alone");
+    fill(&mut log, 20);
+    assert!(log.prepare_scrub().is_none(), "so is what is not on disk");
+    log.flush().expect("flushes");
+    let closed = log.segment_count() as u64 - 1;
+
+    // In the second of them.
+    let path = files(&storage, ".log").swap_remove(1);
+    let file = storage.open(&path).expect("opens");
+    file.write_at(&[b"?"], 66).expect("writes");
+    let mut pace = |_| ControlFlow::Continue(());
+    let job = log.prepare_scrub().expect("closed segments");
+    let seen = job.run(&mut pace).expect("reads");
+    let seen = log.complete_scrub(job, seen);
+    assert_eq!((seen.findings.len(), seen.segments), (1, closed));
+    assert_eq!((&seen.findings[0].path, seen.findings[0].position), (&path, 0));
+
+    // What is retained no longer is nobody's damage, whether it goes before or after it was read.
+    let (before, after) =
+        (log.prepare_scrub().expect("a job"), log.prepare_scrub().expect("a job"));
+    let read = before.run(&mut pace).expect("reads");
+    let end = log.end_offset();
+    log.delete_records(Offset(15), end).expect("deletes");
+    log.delete_expired(at(60), end).expect("expires").expect("segments").remove().expect("removes");
+    assert_eq!(log.complete_scrub(before, read).findings, []);
+    let read = after.run(&mut pace).expect("reads");
+    assert!(read.segments < closed);
+    assert_eq!(log.complete_scrub(after, read).findings, []);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(i64),
@@ -178,7 +219,7 @@ proptest! {
     #[test]
     fn whatever_was_done_to_a_log_it_is_whole(steps in prop::collection::vec(step(), 1..60)) {
         let shared = LogConfig { segment_bytes: 500, index_interval_bytes: 150, ..config() };
-        let (storage, mut log) = create(shared.clone());
+        let (storage, mut log) = create(shared);
         let shared = Arc::new(shared);
         let mut epoch = 0;
         for step in steps {

@@ -252,6 +252,12 @@ areas! {
         PROCESS_THREADS = own("process_threads", Shape::Gauge), "Threads of this process.";
         PROCESS_START_TIME = own("process_start_time_seconds", Shape::Gauge),
             "When this process started, in seconds since 1970.";
+        SCRUB_BYTES = own("ottla_scrub_bytes_total", Shape::Counter),
+            "Bytes of closed segments that were verified in the background.";
+        SCRUB_PASSES = own("ottla_scrub_passes_total", Shape::Counter),
+            "Verifications of all logs that came to their end.";
+        SCRUB_DAMAGED = own("ottla_scrub_damaged_partitions", Shape::Gauge),
+            "Partitions that the last verification found damaged; the broker's log says where.";
         DROPPED_SERIES = own("ottla_metrics_dropped_series_total", Shape::Counter),
             "Series that are not shown because their family has too many.";
     }

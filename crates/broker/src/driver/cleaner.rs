@@ -15,12 +15,10 @@ use ottla_log::{CompactionError, CompactionStats, LogError, MapSettings, ReadErr
 use ottla_types::MonoTime;
 use parking_lot::{Condvar, Mutex};
 
-mod pace;
-
+use super::pace::Throttle;
 use crate::partition::Claimed;
 use crate::replicas::is_full;
 use crate::shared::Shared;
-use pace::Throttle;
 
 /// The last pass of one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -8,6 +8,7 @@
 //! * [`alter_partition`]: tells the controller which partitions have recovered; one task.
 //! * [`group`]: the group coordinator's shards.
 //! * [`producer_ids`]: blocks of producer ids.
+//! * [`cleaner`] and [`scrub`]: compact and verify logs; threads while there is something to do.
 
 pub(crate) mod alter_partition;
 pub(crate) mod cleaner;
@@ -15,9 +16,11 @@ pub(crate) mod controller_registration;
 pub(crate) mod group;
 pub(crate) mod lifecycle;
 pub(crate) mod mover;
+mod pace;
 pub(crate) mod producer_ids;
 pub(crate) mod publisher;
 pub(crate) mod quorum;
+pub(crate) mod scrub;
 
 pub(crate) use group::GroupHandle;
 pub(crate) use quorum::{ControllerHandle, QuorumHandle};

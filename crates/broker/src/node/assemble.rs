@@ -32,6 +32,7 @@ use crate::driver::controller_registration;
 use crate::driver::lifecycle::Advertised;
 use crate::driver::producer_ids::ProducerIds;
 use crate::driver::quorum::{MetadataDisk, Retention};
+use crate::driver::scrub::Scrub;
 use crate::fetch_session::FetchSessionCache;
 use crate::forward::Forwarder;
 use crate::partitions::Partitions;
@@ -267,6 +268,7 @@ pub(super) fn share(
         fatal: watch::channel(None).0,
         replicas,
         cleaner: Cleaner::default(),
+        scrub: Scrub::default(),
         read_buffers: Arc::new(ReadBuffers::new(READ_BUFFERS)),
         sessions: Mutex::new(FetchSessionCache::new(slots, SESSION_EVICTION)),
         telemetry: Telemetry::new(ottla_metrics::Registry::default()),

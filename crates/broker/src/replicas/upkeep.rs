@@ -14,6 +14,9 @@ use crate::shared::Shared;
 /// Files of partitions stay open for as long as this after an append, and at most twice as long.
 const FILES_IDLE: Duration = Duration::from_secs(30);
 
+/// The first verification of all logs waits at most so long after the start.
+const SCRUB_FIRST: Duration = Duration::from_secs(3600);
+
 /// When each of the regular tasks is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -22,6 +25,7 @@ pub(crate) struct Schedule {
     high_watermarks: MonoTime,
     idle_files: MonoTime,
     compaction: MonoTime,
+    scrub: MonoTime,
 }
 
 impl Schedule {
@@ -35,6 +39,8 @@ impl Schedule {
             high_watermarks: first,
             idle_files: first,
             compaction: shared.clock.now(),
+            // A broker that is restarted every day is to come to it as well.
+            scrub: first.after(config.scrub.interval.min(SCRUB_FIRST)),
         }
     }
 }
@@ -64,6 +70,10 @@ impl Replicas {
         if schedule.compaction <= now {
             schedule.compaction = now.after(config.cleaner.backoff);
             shared.cleaner.look(shared);
+        }
+        if schedule.scrub <= now {
+            schedule.scrub = now.after(config.scrub.interval);
+            shared.scrub.start(shared);
         }
         if schedule.idle_files <= now {
             schedule.idle_files = now.after(FILES_IDLE);

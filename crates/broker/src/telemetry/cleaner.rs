@@ -1,4 +1,4 @@
-//! Figures of the cleaner (Kafka's `LogCleaner` and `LogCleanerManager`).
+//! Figures of the cleaner (Kafka's `LogCleaner` and `LogCleanerManager`) and of the scrub.
 
 use std::sync::Arc;
 
@@ -36,6 +36,9 @@ pub(super) fn register(shared: &Arc<Shared>) {
         let since = s.cleaner.looked_at().map(|at| s.clock.now().since(at));
         since.map_or(0.0, |since| (1000.0 * since.as_secs_f64()).trunc())
     });
+    computed(shared, &names::SCRUB_BYTES, &[], |s| number(s.scrub.bytes()));
+    computed(shared, &names::SCRUB_PASSES, &[], |s| number(s.scrub.passes()));
+    computed(shared, &names::SCRUB_DAMAGED, &[], |s| number(s.scrub.damaged()));
     for (place, path) in shared.replicas.paths().enumerate() {
         let labels = [("logDirectory", path)];
         computed(shared, &names::UNCLEANABLE_PARTITIONS, &labels, move |s| {

@@ -48,6 +48,8 @@ pub struct BrokerConfig {
     pub logs: LogConfig,
     /// How logs are compacted.
     pub cleaner: CleanerConfig,
+    /// How logs are verified in the background.
+    pub scrub: ScrubConfig,
     /// How topics are created and deleted.
     pub topics: TopicPolicy,
     /// Configs of a topic that overrides nothing.
@@ -174,6 +176,15 @@ pub struct CleanerConfig {
     pub io_buffer_bytes: u64,
     /// Most bytes that all threads read and write in a second; `None` any.
     pub io_bytes_per_second: Option<f64>,
+}
+
+/// How logs are verified in the background.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// Bytes that are read in a second; 0 for none.
+    pub bytes_per_second: u64,
+    /// Time from the beginning of one pass to the next.
+    pub interval: Duration,
 }
 
 /// How topics are created and deleted.
@@ -306,6 +317,7 @@ impl BrokerConfig {
             network: NetworkConfig::read(r, texts),
             logs: LogConfig::read(r),
             cleaner: CleanerConfig::read(r),
+            scrub: ScrubConfig::read(r),
             topics: TopicPolicy::read(r),
             topic_defaults,
             replication: ReplicationConfig::read(r),
@@ -425,6 +437,15 @@ impl CleanerConfig {
             load_factor: r.double("log.cleaner.io.buffer.load.factor"),
             io_buffer_bytes: r.bytes("log.cleaner.io.buffer.size"),
             io_bytes_per_second: (rate < f64::MAX).then_some(rate),
+        }
+    }
+}
+
+impl ScrubConfig {
+    fn read(r: &Reader<'_>) -> Self {
+        Self {
+            bytes_per_second: r.bytes("ottla.scrub.bytes.per.second"),
+            interval: r.millis("ottla.scrub.interval.ms"),
         }
     }
 }

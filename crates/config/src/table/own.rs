@@ -13,6 +13,10 @@ pub(super) const KEYS: &[Key] = &[
         .doc("Address of /metrics, /livez and /readyz; none turns it off."),
     string("ottla.produce.validation").or("header").one_of(&["header", "records"])
         .doc("How batches are checked on produce: their headers and checksums, or every record as Kafka does."),
+    long("ottla.scrub.bytes.per.second").or("4194304").at_least(0).cluster_wide()
+        .doc("Bytes a second of closed segments that are verified in the background; 0 turns it off."),
+    long("ottla.scrub.interval.ms").or("604800000").at_least(1).cluster_wide()
+        .doc("Time from the beginning of one verification of all logs to the next."),
 ];
 
 /// Keys that exist in dynamic broker configs only (KIP-73, KIP-113).

@@ -10,6 +10,7 @@ mod flush;
 mod read;
 mod relocate;
 mod retention;
+mod scrub;
 mod time;
 mod truncate;
 
@@ -37,6 +38,7 @@ use read::Cursors;
 pub use read::FetchSlice;
 pub use relocate::{CopyJob, RelocateError, Relocation, future_dir_name};
 pub use retention::{DeletedFiles, Expired, ExpiryReason};
+pub use scrub::ScrubJob;
 pub use time::TimestampedOffset;
 
 /// The log of one partition, recovered and ready.

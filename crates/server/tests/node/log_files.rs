@@ -3,16 +3,19 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use ottla_testkit::{Node, NodeOptions};
+use ottla_testkit::{Node, NodeOptions, wait_until};
 use serde_json::json;
 
-use crate::support::{check_failure, json, ottla, running, succeeds};
+use crate::support::{check_failure, http_get, json, ottla, running, succeeds};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A node with a topic of keyed records, some keys several times.
-fn node_with_records() -> Result<Node> {
-    let node = running(NodeOptions::default())?;
+fn node_with_records(options: NodeOptions) -> Result<Node> {
+    let node = running(options)?;
     let bootstrap = ["-b", node.bootstrap()];
     let create = ["topic", "create", "t", "--config", "cleanup.policy=compact", "--config"];
     succeeds(&[&bootstrap[..], &create, &["segment.bytes=1048576"]].concat(), "")?;
@@ -48,7 +51,7 @@ fn last(node: &Node, suffix: &str) -> Result<PathBuf> {
 
 #[test]
 fn files_are_verified_beside_a_node_and_changed_only_without_it() -> Result<()> {
-    let mut node = node_with_records()?;
+    let mut node = node_with_records(NodeOptions::default())?;
     let (_, text) = dir(&node);
     let ran = ottla(&["log", "verify", &text])?;
     ensure!(ran.stdout.contains("t-0: ") && ran.stderr.contains("A node uses"), "{ran:?}");
@@ -70,7 +73,7 @@ fn files_are_verified_beside_a_node_and_changed_only_without_it() -> Result<()> 
 
 #[test]
 fn a_torn_tail_is_repaired_and_damage_is_not() -> Result<()> {
-    let mut node = node_with_records()?;
+    let mut node = node_with_records(NodeOptions::default())?;
     let before = consumed(&node)?;
     node.stop()?;
     let (_, text) = dir(&node);
@@ -108,7 +111,7 @@ fn a_torn_tail_is_repaired_and_damage_is_not() -> Result<()> {
 
 #[test]
 fn indexes_are_rebuilt_and_a_partition_is_compacted() -> Result<()> {
-    let mut node = node_with_records()?;
+    let mut node = node_with_records(NodeOptions::default())?;
     node.stop()?;
     let (dir, text) = dir(&node);
     let index = dir.join("00000000000000000000.index");
@@ -135,5 +138,36 @@ fn indexes_are_rebuilt_and_a_partition_is_compacted() -> Result<()> {
         let newest = format!("value {} ", 39_900 + key);
         ensure!(values.iter().any(|value| value.contains(&newest)), "{newest}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_broker_finds_damage_by_itself_and_serves_what_is_whole() -> Result<()> {
+    let http = format!("127.0.0.1:{}", ottla_testkit::free_port()?);
+    let options = NodeOptions::default()
+        .with("ottla.http.listener", &http)
+        .with("log.initial.task.delay.ms", "0")
+        // It would write the damaged segment anew, or refuse it.
+        .with("log.cleaner.enable", "false")
+        .with("ottla.scrub.interval.ms", "50");
+    let mut node = node_with_records(options)?;
+    let figure = |name: &str| -> Option<f64> {
+        let (_, text) = http_get(&http, "/metrics").ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    };
+    wait_until("a pass", LIMIT, || figure("ottla_scrub_bytes_total") > Some(1e6))?;
+    ensure!(figure("ottla_scrub_damaged_partitions") == Some(0.0));
+    node.stop()?;
+    let first = node.data().join("t-0/00000000000000000000.log");
+    let mut content = std::fs::read(&first)?;
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    std::fs::write(&first, content)?;
+    node.restart()?;
+    wait_until("the damage", LIMIT, || figure("ottla_scrub_damaged_partitions") == Some(1.0))?;
+    wait_until("a line", LIMIT, || node.tail().contains("a log is damaged"))?;
+    ensure!(node.tail().contains("00000000000000000000.log"), "{}", node.tail());
+    let last = ["-b", node.bootstrap(), "consume", "t", "--offset", "39999", "--exit-at-end"];
+    ensure!(succeeds(&last, "")?.contains("value 39999"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How fast all cleaner threads together may read and write.
+//! How fast threads that work in the background may read and write together.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use ottla_types::MonoTime;
 
 /// Bytes are paid for after they were used: the next ones have to wait.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     free_at: MonoTime,
 }
 
 impl Throttle {
     /// When it may go on for whoever has just used so many bytes.
-    pub(super) fn after(&mut self, now: MonoTime, bytes: usize, rate: Option<f64>) -> MonoTime {
+    pub(crate) fn after(&mut self, now: MonoTime, bytes: usize, rate: Option<f64>) -> MonoTime {
         let Some(rate) = rate.filter(|rate| *rate > 0.0) else {
             self.free_at = now;
             return now;
