@@ -17,6 +17,7 @@ mod crash;
 mod dag;
 mod dist;
 mod embed;
+mod mutants;
 mod peers;
 mod process;
 mod run;
@@ -71,6 +72,8 @@ enum Command {
     Fuzz(conformance::FuzzArguments),
     /// Cut the power of the segment log at every step of random workloads, for longer than the tests do.
     Crash(crash::Arguments),
+    /// Puts bugs into the segment log, one at a time: its tests must notice each.
+    Mutants(mutants::Arguments),
     /// Build the stripped release binary, static where the target allows.
     Dist,
     /// Measure the shape of the sources: lengths, comment share, asserts, tests.
@@ -101,6 +104,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => conformance::fuzz(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Dist => dist::run(),
         Command::Codestat(arguments) => codestat::run(&arguments),
     }

@@ -388,6 +388,8 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
     let refused = log.append(&client(&log, &["b"]), LeaderEpoch(0), at(1));
     assert!(matches!(refused, Err(AppendError::NoSpace { at: Offset(1), .. })));
     assert_eq!(values(&mut log), ["a"]);
+    let file = storage.open(&Path::new(DIR).join("00000000000000000000.log")).unwrap();
+    assert_eq!(file.len().unwrap(), log.size_bytes() as u64, "no half of a batch stays");
     storage.set_capacity(None);
     log.append(&client(&log, &["c"]), LeaderEpoch(0), at(1)).unwrap();
     assert_eq!(values(&mut log), ["a", "c"]);
