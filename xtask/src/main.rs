@@ -19,6 +19,7 @@ mod dist;
 mod embed;
 mod mutants;
 mod peers;
+mod power_cuts;
 mod process;
 mod run;
 mod source;
@@ -74,6 +75,8 @@ enum Command {
     Crash(crash::Arguments),
     /// Puts bugs into the segment log, one at a time: its tests must notice each.
     Mutants(mutants::Arguments),
+    /// Cuts the power of a real file system under the segment log.
+    PowerCuts(power_cuts::Arguments),
     /// Build the stripped release binary, static where the target allows.
     Dist,
     /// Measure the shape of the sources: lengths, comment share, asserts, tests.
@@ -105,6 +108,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Fuzz(arguments) => conformance::fuzz(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::PowerCuts(arguments) => power_cuts::run(&arguments),
         Command::Dist => dist::run(),
         Command::Codestat(arguments) => codestat::run(&arguments),
     }
