@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use common::compacted::{Told, data, pass, settings};
 use common::{DIR, names, try_open};
-use ottla_log::storage::{CrashMode, SimStorage, StorageFile as _};
+use ottla_log::storage::{CrashMode, Fault, SimStorage, StorageFile as _};
 use ottla_log::{LogConfig, Storage};
 use ottla_types::Offset;
 
@@ -123,6 +123,36 @@ fn a_crash_in_a_pass_takes_no_value() {
         }
     }
     assert!(images > 500, "{images}");
+}
+
+#[test]
+fn any_call_of_a_pass_may_fail() {
+    let whole = told();
+    let end = whole.log.end_offset();
+    let before = data(&whole.storage);
+    let (mut images, mut places) = (0, BTreeSet::new());
+    for full in [false, true] {
+        for call in 1.. {
+            let mut told = told();
+            told.storage.record_sites();
+            let fault = Fault::any().nth(call);
+            told.storage.inject(if full { fault.full() } else { fault });
+            let _ = compact(&mut told, end);
+            let sites = told.storage.sites();
+            let Some(place) = sites.iter().find_map(|(site, hit)| hit.then_some(*site)) else {
+                break;
+            };
+            places.insert(place);
+            told.storage.clear_faults();
+            for mode in [CrashMode::Everything, CrashMode::Nothing, CrashMode::Prefix(call as u64)]
+            {
+                let found = told.storage.crash(mode);
+                check(&found, &before, end, &format!("call {call}, {place:?}, {mode:?}"));
+                images += 1;
+            }
+        }
+    }
+    assert!(images > 500 && places.len() > 15, "{images} images, {} places", places.len());
 }
 
 /// What a crash leaves, file by file, as Kafka's `LogLoader` judges it.

@@ -86,7 +86,14 @@ impl Replicas {
                 continue;
             }
             let name = TopicPartition::new(changed.topic.name.clone(), changed.partition);
-            for (dir, queue) in self.dirs.iter().zip(&mut queues) {
+            // A move that a failing disk ended may leave two: the one that the controller knows has everything.
+            let assigned = new.and_then(|new| new.directory(node));
+            let known = self.dirs.iter().position(|dir| dir.id.is_some() && dir.id == assigned);
+            let others = (0..self.dirs.len()).filter(|place| Some(*place) != known);
+            for place in known.into_iter().chain(others) {
+                let (Some(dir), Some(queue)) = (self.dirs.get(place), queues.get_mut(place)) else {
+                    continue;
+                };
                 let mut left = dir.left.lock();
                 let Some(left) = left.as_mut() else { continue };
                 let Some(path) = left.partitions.remove(&name) else { continue };

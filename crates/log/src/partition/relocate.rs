@@ -238,8 +238,13 @@ impl<S: Storage> Relocation<S> {
         let target = self.future.home.dir.with_file_name(source.partition.to_string());
         let storage = &*self.future.home.storage;
         if let Err(error) = rename(storage, &self.future.home.dir, &target) {
+            // The new log may have the name already, if only the sync failed: there must not be two of it.
+            let gave_back = match rename(storage, &target, &self.future.home.dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+                outcome => outcome.is_ok() || self.future.is_in_place(),
+            };
             // The old log takes its name back, or nobody has it until the next start.
-            if rename(&*source.home.storage, &deleted, &current).is_err() {
+            if !gave_back || rename(&*source.home.storage, &deleted, &current).is_err() {
                 source.failed = true;
             }
             return Err(RelocateError::Target(LogError::Disk(error)));
@@ -264,6 +269,11 @@ impl<S: Storage> PartitionLog<S> {
         rename(&*self.home.storage, &self.home.dir, &target)?;
         self.home.dir = target;
         Ok(())
+    }
+
+    // Whether the directory is where it was, with the name that it had.
+    fn is_in_place(&self) -> bool {
+        self.home.storage.list(&self.home.dir).is_ok_and(|entries| !entries.is_empty())
     }
 
     // Deleted records may end in the middle of a batch, which is kept whole.

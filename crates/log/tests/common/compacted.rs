@@ -237,7 +237,8 @@ pub(crate) fn pass<S: Storage>(
     let mut map = job.offset_map(MapSettings { memory, load: 1.0, seed: 5 });
     job.index(&mut map, &mut pace)?;
     while let Some(cleaned) = job.clean_next(&map, &mut pace)? {
-        log.complete_compaction(cleaned)?.remove().expect("removes");
+        let deleted = log.complete_compaction(cleaned)?;
+        deleted.remove().map_err(CompactionError::Write)?;
     }
     stats.push(job.stats());
     Ok(Some(job.cleaned_to()))
