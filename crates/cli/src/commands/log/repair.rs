@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use ottla_log::{
     Checkpoint, CompactionError, FsStorage, LogConfig, LogError, MapSettings, PartitionLog,
-    Problem, Remedy, Verified, verify,
+    Problem, RecoveryReport, Remedy, Verified, verify,
 };
 use ottla_types::Offset;
 use serde::Serialize;
 
 use super::offline::{Offline, now, progress};
-use super::verify::Report;
+use super::verify::{Report, segment_bytes};
 use crate::exit::{Exit, Failure};
 use crate::output::{Render, Text, bytes};
 use crate::terminal::Terminal;
@@ -67,14 +67,7 @@ pub(super) fn repair(args: &RepairArgs, terminal: Terminal) -> Result<Exit, Fail
     let (mut log, report) =
         offline.recover(offline.recovery_point(), args.accept_damage, config)?;
     let end = offline.close(&mut log)?;
-    terminal.print(&Repaired {
-        partition: offline.partition.to_string(),
-        end_offset: end.0,
-        checked_bytes: report.checked_bytes,
-        rebuilt_segments: report.rebuilt_segments,
-        cut_off_bytes: report.truncated_bytes,
-        kept_in: report.quarantined.iter().map(|path| path.display().to_string()).collect(),
-    })?;
+    terminal.print(&Repaired::new(&offline, end, &report))?;
     Ok(Exit::Ok)
 }
 
@@ -91,14 +84,7 @@ pub(super) fn rebuild(args: &RebuildArgs, terminal: Terminal) -> Result<Exit, Fa
     // Nothing is known to be right but the batches.
     let (mut log, report) = offline.recover(Offset::ZERO, false, LogConfig::default())?;
     let end = offline.close(&mut log)?;
-    terminal.print(&Repaired {
-        partition: offline.partition.to_string(),
-        end_offset: end.0,
-        checked_bytes: report.checked_bytes,
-        rebuilt_segments: report.rebuilt_segments,
-        cut_off_bytes: 0,
-        kept_in: Vec::new(),
-    })?;
+    terminal.print(&Repaired::new(&offline, end, &report))?;
     Ok(Exit::Ok)
 }
 
@@ -172,7 +158,7 @@ fn passes(
 }
 
 fn look(offline: &Offline, terminal: Terminal) -> Result<Verified, Failure> {
-    let bar = progress(terminal, 0);
+    let bar = progress(terminal, segment_bytes(&offline.dir)?.unwrap_or(0));
     let mut pace = |read| {
         bar.inc(read as u64);
         ControlFlow::Continue(())
@@ -215,6 +201,19 @@ struct Repaired {
     rebuilt_segments: usize,
     cut_off_bytes: u64,
     kept_in: Vec<String>,
+}
+
+impl Repaired {
+    fn new(offline: &Offline, end: Offset, report: &RecoveryReport) -> Self {
+        Self {
+            partition: offline.partition.to_string(),
+            end_offset: end.0,
+            checked_bytes: report.checked_bytes,
+            rebuilt_segments: report.rebuilt_segments,
+            cut_off_bytes: report.truncated_bytes,
+            kept_in: report.quarantined.iter().map(|path| path.display().to_string()).collect(),
+        }
+    }
 }
 
 impl Render for Repaired {

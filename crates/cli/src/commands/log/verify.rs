@@ -76,7 +76,7 @@ fn partitions_of(dir: &Path, terminal: Terminal) -> Result<Vec<(PathBuf, u64)>, 
 }
 
 /// Bytes of a directory's `.log` files; `None` if it has none.
-fn segment_bytes(dir: &Path) -> std::io::Result<Option<u64>> {
+pub(super) fn segment_bytes(dir: &Path) -> std::io::Result<Option<u64>> {
     let mut sum = None;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
